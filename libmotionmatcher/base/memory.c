@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "base/memory.h"
+
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static _Atomic uint64_t fail_countdown;
+static _Atomic bool fail_forever;
+
+void mm_memory_fail_after(uint64_t countdown, bool forever)
+{
+    atomic_store(&fail_forever, forever);
+    atomic_store(&fail_countdown, countdown);
+}
+
+static bool must_fail(void)
+{
+    if (atomic_load_explicit(&fail_countdown, memory_order_relaxed) == 0)
+        return false;
+    uint64_t left = atomic_fetch_sub(&fail_countdown, 1);
+    if (left != 1)
+        return false;
+    if (atomic_load(&fail_forever))
+        atomic_store(&fail_countdown, 1);
+    return true;
+}
+
+void *mm_malloc(size_t bytes)
+{
+    return must_fail() ? NULL : malloc(bytes ? bytes : 1);
+}
+
+void *mm_calloc(size_t count, size_t bytes)
+{
+    return must_fail() ? NULL : calloc(count ? count : 1, bytes ? bytes : 1);
+}
+
+void *mm_realloc(void *block, size_t bytes)
+{
+    return must_fail() ? NULL : realloc(block, bytes ? bytes : 1);
+}
+
+void mm_free(void *block)
+{
+    free(block);
+}
+
+char *mm_strndup(const char *text, size_t length)
+{
+    char *copy = length == SIZE_MAX ? NULL : mm_malloc(length + 1);
+    if (!copy)
+        return NULL;
+    memcpy(copy, text, length);
+    copy[length] = '\0';
+    return copy;
+}
+
+char *mm_strdup(const char *text)
+{
+    return mm_strndup(text, strlen(text));
+}
+
+char *mm_format(const char *format, ...)
+{
+    va_list args, again;
+    va_start(args, format);
+    va_copy(again, args);
+    int length = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    char *text = length < 0 ? NULL : mm_malloc((size_t)length + 1);
+    if (text)
+        vsnprintf(text, (size_t)length + 1, format, again);
+    va_end(again);
+    return text;
+}
+
+void *mm_pages_alloc(size_t bytes)
+{
+    if (must_fail())
+        return NULL;
+    void *block = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (block == MAP_FAILED)
+        return NULL;
+    madvise(block, bytes, MADV_HUGEPAGE);
+    return block;
+}
+
+void mm_pages_free(void *block, size_t bytes)
+{
+    if (block)
+        munmap(block, bytes ? bytes : 1);
+}
+
+static size_t status_field(const char *key)
+{
+    FILE *file = fopen("/proc/self/status", "re");
+    if (!file)
+        return 0;
+    char line[256];
+    unsigned long long kib = 0;
+    size_t length = strlen(key);
+    while (fgets(line, sizeof(line), file)) {
+        if (strncmp(line, key, length) == 0) {
+            kib = strtoull(line + length, NULL, 10);
+            break;
+        }
+    }
+    fclose(file);
+    return (size_t)kib * 1024;
+}
+
+size_t mm_resident_bytes(void)
+{
+    return status_field("VmRSS:");
+}
+
+size_t mm_resident_peak_bytes(void)
+{
+    return status_field("VmHWM:");
+}
+
+static size_t read_limit(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return SIZE_MAX;
+    char line[64] = "";
+    char *got = fgets(line, sizeof(line), file);
+    fclose(file);
+    if (!got || line[0] < '0' || line[0] > '9')
+        return SIZE_MAX;
+    return (size_t)strtoull(line, NULL, 10);
+}
+
+static size_t smaller(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Walks from this process's version-2 group to the root: every level's limit counts. */
+static size_t unified_group_limit(void)
+{
+    FILE *file = fopen("/proc/self/cgroup", "re");
+    if (!file)
+        return SIZE_MAX;
+    char line[4096], path[4200];
+    size_t limit = SIZE_MAX;
+    while (fgets(line, sizeof(line), file)) {
+        if (strncmp(line, "0::/", 4) != 0)
+            continue;
+        line[strcspn(line, "\n")] = '\0';
+        for (char *group = line + 3, *slash; (slash = strrchr(group, '/')); *slash = '\0') {
+            snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.max", group);
+            limit = smaller(limit, read_limit(path));
+        }
+    }
+    fclose(file);
+    return smaller(limit, read_limit("/sys/fs/cgroup/memory.max"));
+}
+
+size_t mm_available_bytes(void)
+{
+    long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+    size_t physical = pages > 0 && size > 0 ? (size_t)pages * (size_t)size : SIZE_MAX;
+    size_t group = smaller(unified_group_limit(),
+                           read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    return smaller(physical, group);
+}
