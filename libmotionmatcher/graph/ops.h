@@ -21,7 +21,12 @@ mm_node *mm_view(mm_graph *g, mm_node *x, const mm_shape *shape);
 mm_node *mm_linear(mm_graph *g, mm_node *x, mm_node *weight, mm_node *bias, mm_node *addend);
 /* Group i of the channels goes through matrix i: x[..., G K], weight[G, N, K] -> [..., G N]. */
 mm_node *mm_grouped_linear(mm_graph *g, mm_node *x, mm_node *weight);
-/* General: a[M, K] and b[K, N] as attributes say; sources a, b, bias, addend. */
+/* General: a[M, K] and b[K, N] as attributes say; sources a, b, bias, addend. The matrices of a and b
+   are the last dimension (columns) and all leading ones together (rows). The result is
+   [leading dimensions of a, N], or [M, N] with transpose_a. With groups G > 1 there are two forms:
+     a[..., G K], b[G, K, N] (or [G, N, K] with transpose_b) -> [..., G N]
+     a[R, G M] with transpose_a, b[R, G N]                   -> [G, M, N]
+   where group i means the i-th run of the columns, and matrix i. */
 mm_node *mm_matmul(mm_graph *g, mm_node *a, mm_node *b, mm_node *bias, mm_node *addend,
                    const mm_attributes *attributes);
 
@@ -59,6 +64,8 @@ mm_node *mm_add_rows(mm_graph *g, mm_node *x, mm_node *rows);
 
 mm_node *mm_concat(mm_graph *g, mm_node *a, mm_node *b); /* along the channels */
 mm_node *mm_slice(mm_graph *g, mm_node *x, int64_t first, int64_t count); /* of the channels */
+/* x[F, H, W, C]; row y comes from row min(floor(y * s), H - 1) with s = (float)H / (float)height, in
+   single precision as PyTorch does; columns likewise. */
 mm_node *mm_resize_nearest(mm_graph *g, mm_node *x, int64_t height, int64_t width);
 /* Rows of table[V, C] by ids[...] (i64) -> [..., C]. An id out of range fails the run. */
 mm_node *mm_embedding(mm_graph *g, mm_node *table, mm_node *ids);
@@ -83,6 +90,21 @@ mm_node *mm_cross_attention_map(mm_graph *g, mm_node *q, mm_node *kv, int64_t he
 
 /* Mean of (a - b)^2 over all elements: one f32. */
 mm_node *mm_mean_squared_error(mm_graph *g, mm_node *a, mm_node *b);
+
+/*
+ * Gradient ops, which mm_graph_differentiate builds. They take the forward op's sources that they need,
+ * then dy, and the forward op's attributes:
+ *   group_norm_grad(x, weight, bias, dy)   layer_norm_grad(x, weight, dy)
+ *   activation_grad(x, dy)                 geglu_grad(x, dy)           clamp_grad(x, dy)
+ *   attention_grad(qkv, dy)                attention_map_grad(qkv, dy)
+ *   cross_attention_grad(q, kv, dy) and cross_attention_map_grad(q, kv, dy): of q alone
+ *   mean_squared_error_grad(a, b, dy): of a; dy is the scalar's
+ * In these the weight stays source 1, as in the forward op:
+ *   conv2d_grad(dy, weight)                temporal_conv_grad(dy, weight)
+ * and these need dy alone:
+ *   slice_grad(dy): dy at channel `first` of zeros with `count` channels
+ *   resize_nearest_grad(dy): sums; height and width are those of the forward op's input
+ */
 
 /* The row of an op. */
 typedef struct mm_op_row {
