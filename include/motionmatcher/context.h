@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/**
+ * @file context.h
+ * A device with its settings, and the callbacks that everything made from it reports through.
+ *
+ * Thread-safety: handles made from one context must not be used by two threads at a time, except
+ * mm_context_cancel() and mm_context_stop(). Different contexts are independent.
+ */
+#ifndef MOTIONMATCHER_CONTEXT_H
+#define MOTIONMATCHER_CONTEXT_H
+
+#include "motionmatcher/options.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct mm_context mm_context;
+
+#define MM_LEVEL_WARNING 1 /**< the result may not be what is expected */
+#define MM_LEVEL_NOTICE 2  /**< something was ignored, chosen or clamped */
+#define MM_LEVEL_INFO 3    /**< what is being done */
+#define MM_LEVEL_DEBUG 4
+
+/** message: one line of UTF-8 without newline, valid during the call. Called on the thread that made
+    the call which reports. */
+typedef void (*mm_log_callback)(void *user, int32_t level, const char *message);
+
+#define MM_EVENT_LOADED 1 /**< weights are in memory: seconds */
+#define MM_EVENT_PLAN 2   /**< a plan stands: planned_peak_bytes */
+#define MM_EVENT_STEP 3   /**< a training or sampling step is done: step, of, seconds, peak_bytes, loss */
+#define MM_EVENT_OUTPUT 4 /**< a file was written: path */
+#define MM_EVENT_STAGE 5  /**< a part of the work begins: text names it */
+
+typedef struct mm_event {
+    uint32_t struct_size; /**< set by the library; fields beyond it are not there */
+    int32_t kind;         /**< MM_EVENT_... */
+    int64_t step, of;     /**< step counts from 1 */
+    double seconds;
+    double loss;          /**< training only, else NaN */
+    uint64_t peak_bytes;  /**< resident high-water mark of the process */
+    uint64_t planned_peak_bytes;
+    const char *path;     /**< valid during the call; NULL unless a file was written */
+    const char *text;     /**< valid during the call; may be NULL */
+} mm_event;
+
+/** Called on the thread that runs the work. A non-zero return stops as mm_context_stop() does. */
+typedef int32_t (*mm_event_callback)(void *user, const mm_event *event);
+
+/**
+ * @param out     receives the handle; NULL on failure.
+ * @param options of table "context", copied; NULL for defaults.
+ * @return MM_OK; MM_ERR_USAGE: options of another table; MM_ERR_DEVICE: the device is not available;
+ *         MM_ERR_MEMORY.
+ */
+MM_API mm_status mm_context_create(mm_context **out, const mm_options *options);
+/** Drops the caller's reference and sets *context to NULL. Handles made from it keep it alive. */
+MM_API void mm_context_free(mm_context **context);
+/** NULL switches a callback off, which is also the state after creation. */
+MM_API void mm_context_set_log(mm_context *context, mm_log_callback callback, void *user);
+MM_API void mm_context_set_events(mm_context *context, mm_event_callback callback, void *user);
+
+/** Asks for an end after the step at hand, with its checkpoint. Any thread, signal handlers too. */
+MM_API void mm_context_stop(mm_context *context);
+/** Asks for an end within one node. The call that is running returns MM_ERR_CANCELLED. Any thread,
+    signal handlers too. */
+MM_API void mm_context_cancel(mm_context *context);
+/** Forgets mm_context_stop() and mm_context_cancel(), so that the context can be used again. */
+MM_API void mm_context_resume(mm_context *context);
+
+/** "cpu", the device in use; static. */
+MM_API const char *mm_context_device(const mm_context *context);
+/** "f32", the precision in use; static. */
+MM_API const char *mm_context_precision(const mm_context *context);
+/** Bytes that everything made from this context may take together. */
+MM_API uint64_t mm_context_memory_budget(const mm_context *context);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

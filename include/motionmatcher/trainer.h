@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/**
+ * @file trainer.h
+ * Trains a motion LoRA on one or more clips (MotionMatcher, arXiv 2502.13234).
+ *
+ * Order of calls: mm_trainer_create() or mm_trainer_resume(); mm_trainer_add_clip() for each clip
+ * (not after a resume); mm_trainer_run().
+ */
+#ifndef MOTIONMATCHER_TRAINER_H
+#define MOTIONMATCHER_TRAINER_H
+
+#include "motionmatcher/model.h"
+#include "motionmatcher/video.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct mm_trainer mm_trainer;
+
+/**
+ * A new run. With an output_dir in the options the directory is created, checked to be writable and
+ * to hold no run yet; without one nothing is written.
+ * @param out     receives the handle, which keeps the model alive; NULL on failure.
+ * @param options of table "train", copied.
+ * @return MM_OK; MM_ERR_USAGE: a setting that does not fit the model (sizes that are no multiple of the
+ *         VAE's factor, a scale without attention), or a directory that already holds a run;
+ *         MM_ERR_RUNTIME: the directory cannot be written; MM_ERR_MEMORY.
+ */
+MM_API mm_status mm_trainer_create(mm_trainer **out, mm_model *model, const mm_options *options);
+
+/**
+ * The options of an existing run, read from its config.json into `options` (table "train") as
+ * MM_SOURCE_FILE. Options that were set before must agree, except steps and output_dir.
+ * @return MM_OK; MM_ERR_INPUT: no run there, or damaged; MM_ERR_USAGE: settings disagree (the message
+ *         names the first); MM_ERR_MEMORY.
+ */
+MM_API mm_status mm_trainer_load_options(mm_options *options, const char *directory);
+/**
+ * Goes on with a run from its newest whole checkpoint, or from step 1 where there is none.
+ * @param options as mm_trainer_load_options() left them.
+ * @return as mm_trainer_create(), and MM_ERR_INPUT: latents or checkpoints of another configuration.
+ */
+MM_API mm_status mm_trainer_resume(mm_trainer **out, mm_model *model, const mm_options *options,
+                                   const char *directory);
+/** Cancels nothing and writes nothing: what was not saved is lost. Sets *trainer to NULL. */
+MM_API void mm_trainer_free(mm_trainer **trainer);
+
+/**
+ * Adds a reference clip and encodes it (VAE posterior sample, times the scaling factor).
+ * @return MM_OK; MM_ERR_USAGE: the clip's size is not the options', the prompt is not UTF-8;
+ *         MM_ERR_INPUT: weights cannot be read; MM_ERR_MEMORY; MM_ERR_CANCELLED.
+ */
+MM_API mm_status mm_trainer_add_clip(mm_trainer *trainer, const mm_video *video,
+                                     const char *prompt);
+
+/**
+ * The memory plan of the training step, without loading weights: reports MM_EVENT_PLAN.
+ * @return MM_OK; MM_ERR_MEMORY: does not fit the budget, the message says the least that would.
+ */
+MM_API mm_status mm_trainer_plan(mm_trainer *trainer);
+
+/**
+ * Runs to the last step: checkpoints, metrics.jsonl and validation samples on the way.
+ * @return MM_OK; MM_ERR_CANCELLED: after mm_context_stop() (the step was finished and a checkpoint
+ *         written) or mm_context_cancel() (the last checkpoint stands); MM_ERR_NONFINITE names step
+ *         and tensor; MM_ERR_RUNTIME: a file cannot be written; MM_ERR_MEMORY; MM_ERR_INPUT.
+ */
+MM_API mm_status mm_trainer_run(mm_trainer *trainer);
+
+/**
+ * Runs training steps on given numbers and writes what was computed; all dropout is off. Needs no
+ * clip. Tensors of both files: docs/file-formats.md, "replay".
+ * @return MM_OK; MM_ERR_INPUT: tensors missing or misshapen; MM_ERR_RUNTIME: cannot be written;
+ *         MM_ERR_MEMORY; MM_ERR_NONFINITE; MM_ERR_CANCELLED.
+ */
+MM_API mm_status mm_trainer_replay(mm_trainer *trainer, const char *in_path,
+                                   const char *out_path);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/**
+ * @file video.h
+ * Frames in memory: packed RGB, 8 bits, [frames][height][width][3], top row first.
+ * Thread-safety: a video never changes after it was made; any thread may read it.
+ */
+#ifndef MOTIONMATCHER_VIDEO_H
+#define MOTIONMATCHER_VIDEO_H
+
+#include "motionmatcher/context.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct mm_video mm_video;
+
+/**
+ * Decodes a clip as the options of table "train" say: width, height, num_frames, frame_step,
+ * start_frame, scaling. Aspect ratio is not kept.
+ * @return MM_OK; MM_ERR_INPUT: unreadable, damaged, no video in it, or fewer frames than asked (the
+ *         message says how many there are); MM_ERR_UNSUPPORTED: no decoder; MM_ERR_MEMORY.
+ */
+MM_API mm_status mm_video_decode(mm_video **out, mm_context *context, const char *path,
+                                 const mm_options *options);
+/** Copies frames. fps may be 0 (unknown). @return MM_OK; MM_ERR_USAGE: a size below 1; MM_ERR_MEMORY. */
+MM_API mm_status mm_video_from_frames(mm_video **out, const uint8_t *data, int64_t frames,
+                                      int64_t height, int64_t width, double fps);
+MM_API void mm_video_free(mm_video **video);
+MM_API int64_t mm_video_frames(const mm_video *video);
+MM_API int64_t mm_video_width(const mm_video *video);
+MM_API int64_t mm_video_height(const mm_video *video);
+/** The frames; owned by the video. */
+MM_API const uint8_t *mm_video_data(const mm_video *video);
+/**
+ * Writes by the name's ending: .mp4 .mkv .mov .webm .avi, .gif, .png (contact sheet), "f-%04d.png"
+ * (one picture a frame). The file appears whole or not at all.
+ * @return MM_OK; MM_ERR_RUNTIME: cannot be written; MM_ERR_USAGE: unknown ending;
+ *         MM_ERR_UNSUPPORTED: no encoder; MM_ERR_MEMORY.
+ */
+MM_API mm_status mm_video_write(const mm_video *video, mm_context *context, const char *path);
+/** Versions of the FFmpeg libraries in use, or "none"; static. */
+MM_API const char *mm_video_backend_versions(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
