@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Write what the committed models must compute, by reference.py in float64, stored as float32.
+
+    make_fixtures.py FIXTURES_DIR [--no-models]
+
+Makes the models first (tests/fixtures/make_models.py), then FIXTURES_DIR/parity/. README.md
+describes the files. Printed beside each figure: what float32 in PyTorch gets wrong.
+"""
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+import reference as R
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "fixtures"))
+import make_models  # noqa: E402
+
+PROMPTS = [
+    "A dog is sitting in the snow.",
+    "",
+    "a  Lion\tIS running... on the 21st floor!?",
+    "Café naïve ÅNGSTRÖM Straße ﬁne İstanbul e\u0301te\u0301",
+    "雪の中に座っているライオン，很好。 한국어",
+    "snow! it's they'll we've \U0001f600\U0001f468\u200d\U0001f469\u200d\U0001f467 ok",
+    "the <|endoftext|> in <|startoftext|> text!!! <|ENDOFTEXT|>",
+    " ".join(f"word{i} moving" for i in range(45)),
+    "½ ² Ⅷ ١٢٣ 3.14_under-score #tag @me 'quoted' \"double\" a\u00a0b\u3000c",
+]
+
+CASES = {
+    "quickstart-model": {
+        "rank": 1,
+        "inputs": {"replay": [723], "replay-5-steps": [981, 500, 733, 640, 877]},
+        "outputs": [
+            dict(name="replay", given="replay", without="lora."),
+            dict(name="replay-5-steps", given="replay-5-steps", without="grad."),
+        ],
+    },
+    "tiny-v-model": {
+        "rank": 2,
+        "inputs": {"replay": [999]},
+        "outputs": [
+            dict(
+                name="replay",
+                given="replay",
+                settings=dict(
+                    num_denoise_steps=7, temporal_scale=1, spatial_weight=8000.0, temporal_weight=800.0
+                ),
+            ),
+            dict(name="replay-ddpm", given="replay", settings=dict(objective="ddpm"), without="lora."),
+        ],
+    },
+}
+UP_SCALE = 0.1
+
+
+def f32(tensors):
+    def stored(t):
+        return (t.float() if t.is_floating_point() else t).contiguous()
+
+    return {k: stored(v) for k, v in tensors.items()}
+
+
+def geometry(name):
+    spec = make_models.model_spec(name)
+    case = spec["case"]
+    factor = 2 ** (len(spec["vae"]["block_out_channels"]) - 1)
+    return case["frames"], case["height"], case["width"], factor, case["scales"]
+
+
+def networks(model, name, inputs):
+    """Text, VAE, UNet and maps."""
+    out = dict(inputs)
+    scales = geometry(name)[4]
+    context = model.encode_text(PROMPTS[0])
+    out["token_ids"] = torch.cat([model.token_ids(p) for p in PROMPTS])
+    out["encoder_hidden_states"] = context
+    out["empty.encoder_hidden_states"] = model.encode_text("")
+    out["moments"] = model.moments(inputs["frames"])
+    out["decoded"] = model.decode(inputs["latents"])
+    out["decoded_u8"] = model.decode_u8(inputs["latents"])
+    x = inputs["latents"].to(model.dtype)
+    timestep = int(inputs["timestep"])
+    with torch.no_grad():
+        out["unet_output"] = model.predict(x, timestep, context)
+        for scale in scales:
+            maps = model.features(x, timestep, context, scale, scale)
+            out[f"ca.{scale}"], out[f"tsa.{scale}"] = maps
+    return out
+
+
+def sampling(model, inputs, tensors):
+    """Six steps at guidance 12 with the LoRA on from timestep 500 up; inversion; noise prior."""
+    context, empty = model.encode_text(PROMPTS[0]), model.encode_text("")
+    inverted = R.invert(model, inputs["latents"], 6)
+    start = R.mix(inverted, inputs["init_latents"].to(model.dtype), 0.3)
+    lora = R.Lora(model, tensors)
+    run = lambda x: R.sample(model, x, context, empty, 6, 12.0, lora, min_timestep=500)
+    out = {
+        "latents": inputs["latents"],
+        "init_latents": inputs["init_latents"],
+        "final_latents": run(inputs["init_latents"]),
+        "inversion_noise": inverted,
+        "prior_start": start,
+        "prior_final_latents": run(start),
+    }
+    lora.remove()
+    return out
+
+
+def replay_input(name, timesteps, tensors, generator):
+    frames, height, width, factor, _ = geometry(name)
+    shape = (len(timesteps), 4, frames, height // factor, width // factor)
+    given = {
+        "latents": torch.randn(shape, generator=generator),
+        "noise": torch.randn(shape, generator=generator),
+        "timestep": torch.tensor(timesteps),
+    }
+    return {**given, **tensors}
+
+
+def report(name, exact, rounded):
+    """Worst relative error of each kind of tensor; for gradients and LoRA also that of all."""
+    errors = {}
+    for kind in ("grad.", "lora."):
+        keys = [k for k in exact if k.startswith(kind)]
+        if keys:
+            errors[f"all-{kind[:4]}"] = R.relative_norm(rounded, exact, keys)
+    for key, want in exact.items():
+        if want.is_floating_point():
+            group = key.split(".")[0]
+            errors[group] = max(errors.get(group, 0.0), R.relative(rounded[key], want))
+    print(name, " ".join(f"{k} {e:.0e}" for k, e in errors.items()), flush=True)
+
+
+def write(folder, file, tensors, **metadata):
+    save_file(f32(tensors), folder / f"{file}.safetensors", metadata=metadata or None)
+
+
+def both(function, models, file, *arguments):
+    exact, rounded = (function(model, *arguments) for model in models)
+    report(file, exact, rounded)
+    return exact
+
+
+def make(fixtures, name):
+    folder = fixtures / "parity"
+    models = [R.Model(fixtures / name, dtype) for dtype in (torch.float64, torch.float32)]
+    generator = make_models.seeded("parity " + name)
+    frames, height, width, factor, _ = geometry(name)
+    latent_shape = (1, 4, frames, height // factor, width // factor)
+    inputs = {
+        "frames": torch.rand(frames, 3, height, width, generator=generator) * 2 - 1,
+        "latents": torch.randn(latent_shape, generator=generator),
+        "timestep": torch.tensor([731]),
+    }
+    case = CASES[name]
+    tensors = R.random_lora(models[0].unet, case["rank"], generator, UP_SCALE)
+    write(folder, name, both(networks, models, name, name, inputs))
+    inputs["init_latents"] = torch.randn(latent_shape, generator=generator)
+    write(folder, f"{name}-sampling", both(sampling, models, f"{name}-sampling", inputs, tensors))
+    given = {}
+    for label, timesteps in case["inputs"].items():
+        given[label] = replay_input(name, timesteps, tensors, generator)
+        write(folder, f"{name}-{label}-in", given[label])
+    for output in case["outputs"]:
+        settings = R.Settings(**output.get("settings", {}))
+        run = lambda model: R.replay(model, settings, PROMPTS[0], given[output["given"]])
+        found = both(run, models, f"{name}-{output['name']}")
+        dropped = output.get("without", "-")
+        kept = {k: v for k, v in found.items() if not k.startswith(dropped)}
+        described = json.dumps({"prompt": PROMPTS[0], **settings._asdict()})
+        write(folder, f"{name}-{output['name']}-out", kept, settings=described)
+
+
+def main():
+    fixtures = Path(sys.argv[1])
+    (fixtures / "parity").mkdir(parents=True, exist_ok=True)
+    (fixtures / "parity" / "prompts.txt").write_text("\n".join(PROMPTS) + "\n", encoding="utf-8")
+    for name in CASES:
+        if "--no-models" not in sys.argv:
+            make_models.make_model(fixtures, name)
+        make(fixtures, name)
+
+
+if __name__ == "__main__":
+    main()
