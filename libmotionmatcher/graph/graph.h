@@ -117,6 +117,7 @@ struct mm_node {
     const char *name;    /* scope in which it was built, or the input's own name */
     int32_t segment;     /* unit of recomputation; 0: never recomputed */
     bool needs_gradient; /* a parameter lies upstream */
+    bool backward;       /* appended by mm_graph_differentiate */
 };
 
 typedef struct mm_graph {
@@ -125,9 +126,28 @@ typedef struct mm_graph {
     int32_t count, capacity;
     int32_t segment, segment_count;
     const char *scope;
-    mm_dtype compute; /* element type of activations */
+    bool differentiating; /* the nodes that follow are of the backward pass */
+    mm_dtype compute;     /* element type of activations */
     mm_error error;   /* the first error of building */
 } mm_graph;
+
+/* A node as a matrix: the last dimension is its columns, all leading ones together its rows. */
+static inline int64_t mm_node_columns(const mm_node *node)
+{
+    return node->shape.rank ? node->shape.dim[node->shape.rank - 1] : 1;
+}
+static inline int64_t mm_node_elements(const mm_node *node)
+{
+    return mm_shape_elements(&node->shape);
+}
+static inline int64_t mm_node_rows(const mm_node *node)
+{
+    return mm_node_elements(node) / mm_node_columns(node);
+}
+static inline size_t mm_node_bytes(const mm_node *node)
+{
+    return (size_t)mm_node_elements(node) * mm_dtype_bytes(node->dtype);
+}
 
 mm_status mm_graph_create(mm_graph **out, mm_dtype compute, mm_error *error);
 void mm_graph_free(mm_graph **graph);
@@ -137,7 +157,8 @@ mm_status mm_graph_status(const mm_graph *graph, mm_error *error);
 mm_node *mm_graph_fail(mm_graph *graph, mm_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Appends a node: checks the sources against the op's row and infers shape and type. */
+/* Appends a node: checks the sources against the op's row and infers shape and type. No dimension of
+   a node is 0, and its bytes fit in 63 bits. Leaves and views are made by their builders (ops.h). */
 mm_node *mm_graph_add(mm_graph *graph, mm_op op, int32_t source_count, mm_node *const *source,
                       const mm_attributes *attributes);
 

@@ -12,7 +12,8 @@
 /* Leaves. */
 mm_node *mm_input(mm_graph *g, const char *name, mm_dtype dtype, const mm_shape *shape);
 mm_node *mm_weight_node(mm_graph *g, mm_weight *weight);    /* frozen: never gets a gradient */
-mm_node *mm_parameter_node(mm_graph *g, mm_weight *weight); /* trainable, f32 */
+/* Trainable, f32. Asked again for the same weight, it gives the same node. */
+mm_node *mm_parameter_node(mm_graph *g, mm_weight *weight);
 
 /* The same memory under another shape. */
 mm_node *mm_view(mm_graph *g, mm_node *x, const mm_shape *shape);
