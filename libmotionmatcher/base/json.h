@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/number.h"
 
 #define MM_JSON_LIMIT (4u << 20)
 
@@ -31,24 +32,36 @@ const mm_json *mm_json_member(const mm_json *object, const char *key);
 size_t mm_json_count(const mm_json *array_or_object);
 const mm_json *mm_json_item(const mm_json *array, size_t index); /* O(index) */
 
+/* Walking an array or object in linear time; NULL at its end, or when it is neither. */
+const mm_json *mm_json_first(const mm_json *array_or_object);
+const mm_json *mm_json_next(const mm_json *item);
+const char *mm_json_key(const mm_json *member); /* of an object's member */
+
+bool mm_json_is_object(const mm_json *value);
+bool mm_json_is_array(const mm_json *value);
+bool mm_json_is_bool(const mm_json *value);
+const char *mm_json_text(const mm_json *value);         /* NULL when it is no string */
+bool mm_json_number(const mm_json *value, double *out); /* false unless a finite number */
+bool mm_json_whole(const mm_json *value, int64_t *out); /* whole and at most 2^53 in size */
+
 /* Typed members with a default where the key is absent or null; a value of another type, not whole
    where it must be, or outside low..high is MM_ERR_INPUT naming file, key, value and range. */
 mm_status mm_json_get_int(const mm_json_document *document, const mm_json *object, const char *key,
                           int64_t fallback, int64_t low, int64_t high, int64_t *out,
                           mm_error *error);
 mm_status mm_json_get_double(const mm_json_document *document, const mm_json *object,
-                             const char *key, double fallback, double low, double high,
-                             double *out, mm_error *error);
-mm_status mm_json_get_bool(const mm_json_document *document, const mm_json *object,
-                           const char *key, bool fallback, bool *out, mm_error *error);
+                             const char *key, double fallback, double low, double high, double *out,
+                             mm_error *error);
+mm_status mm_json_get_bool(const mm_json_document *document, const mm_json *object, const char *key,
+                           bool fallback, bool *out, mm_error *error);
 /* *out points into the document (or is `fallback`, which may be NULL). */
 mm_status mm_json_get_string(const mm_json_document *document, const mm_json *object,
                              const char *key, const char *fallback, const char **out,
                              mm_error *error);
 /* An array of 1..capacity whole numbers; *count is left alone when the key is absent. */
-mm_status mm_json_get_ints(const mm_json_document *document, const mm_json *object,
-                           const char *key, int64_t low, int64_t high, size_t capacity,
-                           int64_t *out, size_t *count, mm_error *error);
+mm_status mm_json_get_ints(const mm_json_document *document, const mm_json *object, const char *key,
+                           int64_t low, int64_t high, size_t capacity, int64_t *out, size_t *count,
+                           mm_error *error);
 
 /* True when the text is well-formed UTF-8 (no overlong forms, surrogates or NUL). */
 bool mm_utf8_valid(const char *text, size_t bytes);
@@ -70,9 +83,5 @@ void mm_json_put_int(mm_json_writer *writer, const char *key, int64_t value);
 void mm_json_put_double(mm_json_writer *writer, const char *key, double value);
 void mm_json_put_bool(mm_json_writer *writer, const char *key, bool value);
 void mm_json_put_null(mm_json_writer *writer, const char *key);
-
-/* Locale-independent text to number: the whole text must be the number. */
-bool mm_parse_double(const char *text, double *out);
-bool mm_parse_int(const char *text, int64_t *out);
 
 #endif
