@@ -130,10 +130,11 @@ def report(name, exact, rounded):
         keys = [k for k in exact if k.startswith(kind)]
         if keys:
             errors[f"all-{kind[:4]}"] = R.relative_norm(rounded, exact, keys)
+    groups = {}
     for key, want in exact.items():
         if want.is_floating_point():
-            group = key.split(".")[0]
-            errors[group] = max(errors.get(group, 0.0), R.relative(rounded[key], want))
+            groups.setdefault(key.split(".")[0], []).append(key)
+    errors.update({group: R.worst(rounded, exact, keys) for group, keys in groups.items()})
     print(name, " ".join(f"{k} {e:.0e}" for k, e in errors.items()), flush=True)
 
 

@@ -433,10 +433,16 @@ def mix(inverted, noise, prior):
 # Comparing
 
 
-def relative(got, want):
+def relative(got, want, floor=0.0):
     """Largest difference over the largest value."""
     got, want = got.double(), want.double()
-    return float((got - want).abs().max() / want.abs().max().clamp_min(1e-300))
+    return float((got - want).abs().max()) / max(float(want.abs().max()), floor, 1e-300)
+
+
+def worst(got, want, keys):
+    """The worst of several tensors; one that should be all zero is measured by the others' size."""
+    floor = 1e-5 * max(float(want[k].abs().max()) for k in keys)
+    return max(relative(got[k], want[k], floor) for k in keys)
 
 
 def relative_norm(got, want, keys):
