@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import torch
+from diffusers import DDIMScheduler
 from safetensors.torch import save_file
 
 import reference as R
@@ -56,6 +57,31 @@ CASES = {
     },
 }
 UP_SCALE = 0.1
+ZEROSCOPE = make_models.BASE["scheduler"]
+SCHEDULES = {
+    "zeroscope": ZEROSCOPE,
+    "defaults": {},
+    "trailing-v-zero-snr": {
+        **ZEROSCOPE,
+        "timestep_spacing": "trailing",
+        "prediction_type": "v_prediction",
+        "rescale_betas_zero_snr": True,
+    },
+    "linspace-clipped": {
+        **ZEROSCOPE,
+        "timestep_spacing": "linspace",
+        "clip_sample": True,
+        "clip_sample_range": 0.7,
+        "set_alpha_to_one": True,
+    },
+    "linear-v-offset-0": {
+        "beta_schedule": "linear",
+        "prediction_type": "v_prediction",
+        "clip_sample": False,
+        "num_train_timesteps": 500,
+    },
+}
+SCHEDULE_STEPS = (1, 6, 7, 75, 300)
 
 
 def f32(tensors):
@@ -178,10 +204,34 @@ def make(fixtures, name):
         write(folder, f"{name}-{output['name']}-out", kept, settings=described)
 
 
+def make_schedules(folder):
+    """diffusers' own tables, timesteps and one step at the first and the last timestep."""
+    (folder / "schedules").mkdir(exist_ok=True)
+    generator = make_models.seeded("schedules")
+    out = {}
+    for name, config in SCHEDULES.items():
+        scheduler = DDIMScheduler(**config)
+        scheduler.save_config(folder / "schedules")
+        (folder / "schedules" / "scheduler_config.json").rename(folder / "schedules" / f"{name}.json")
+        out[f"{name}.alphas_cumprod"] = scheduler.alphas_cumprod
+        out[f"{name}.final_alpha_cumprod"] = scheduler.final_alpha_cumprod.clone().reshape(1)
+        for steps in SCHEDULE_STEPS:
+            scheduler.set_timesteps(steps)
+            out[f"{name}.timesteps.{steps}"] = scheduler.timesteps
+        scheduler.set_timesteps(6)
+        x, output = torch.randn(2, 1, 4, 2, 3, 5, generator=generator)
+        out[f"{name}.sample"], out[f"{name}.output"] = x, output
+        for end, t in (("first", scheduler.timesteps[0]), ("last", scheduler.timesteps[-1])):
+            stepped = scheduler.step(output.double(), t, x.double()).prev_sample
+            out[f"{name}.stepped.{end}"] = stepped
+    write(folder, "schedules", out)
+
+
 def main():
     fixtures = Path(sys.argv[1])
     (fixtures / "parity").mkdir(parents=True, exist_ok=True)
     (fixtures / "parity" / "prompts.txt").write_text("\n".join(PROMPTS) + "\n", encoding="utf-8")
+    make_schedules(fixtures / "parity")
     for name in CASES:
         if "--no-models" not in sys.argv:
             make_models.make_model(fixtures, name)

@@ -441,7 +441,7 @@ def relative(got, want, floor=0.0):
 
 def worst(got, want, keys):
     """The worst of several tensors; one that should be all zero is measured by the others' size."""
-    floor = 1e-5 * max(float(want[k].abs().max()) for k in keys)
+    floor = 1e-4 * max(float(want[k].abs().max()) for k in keys)
     return max(relative(got[k], want[k], floor) for k in keys)
 
 
