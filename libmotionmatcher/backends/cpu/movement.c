@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Ops that copy more than they compute. */
+#include <math.h>
+#include <string.h>
+
+#include "backends/cpu/kernels.h"
+
+#define PARALLEL 16384 /* elements from which threads pay */
+
+#define RUN_KERNEL(name)                                                               \
+    static mm_status run_##name(__attribute__((unused)) const mm_cpu_context *context, \
+                                __attribute__((unused)) const mm_kernel *kernel,       \
+                                const mm_kernel_call *call,                            \
+                                __attribute__((unused)) mm_error *error);              \
+    const mm_cpu_kernel mm_cpu_##name = {.run = run_##name};                           \
+    static mm_status run_##name(__attribute__((unused)) const mm_cpu_context *context, \
+                                __attribute__((unused)) const mm_kernel *kernel,       \
+                                const mm_kernel_call *call,                            \
+                                __attribute__((unused)) mm_error *error)
+
+static int64_t last_dim(const mm_node *node)
+{
+    return node->shape.dim[node->shape.rank - 1];
+}
+
+static int64_t rows_of(const mm_node *node)
+{
+    int64_t channels = last_dim(node);
+    return channels ? mm_shape_elements(&node->shape) / channels : 0;
+}
+
+static size_t bytes_of(int64_t count)
+{
+    return (size_t)count * sizeof(float);
+}
+
+RUN_KERNEL(concat)
+{
+    int64_t rows = rows_of(call->node), channels = last_dim(call->node);
+    int64_t first = last_dim(call->node->source[0]), second = channels - first;
+    const float *a = call->source[0], *b = call->source[1];
+    float *y = call->destination;
+#pragma omp parallel for schedule(static) if (rows * channels > PARALLEL)
+    for (int64_t row = 0; row < rows; row++) {
+        memcpy(y + row * channels, a + row * first, bytes_of(first));
+        memcpy(y + row * channels + first, b + row * second, bytes_of(second));
+    }
+    return MM_OK;
+}
+
+RUN_KERNEL(slice)
+{
+    int64_t rows = rows_of(call->node), channels = last_dim(call->node);
+    int64_t all = last_dim(call->node->source[0]), first = call->node->attr.slice.first;
+    const float *x = call->source[0];
+    float *y = call->destination;
+#pragma omp parallel for schedule(static) if (rows * channels > PARALLEL)
+    for (int64_t row = 0; row < rows; row++)
+        memcpy(y + row * channels, x + row * all + first, bytes_of(channels));
+    return MM_OK;
+}
+
+RUN_KERNEL(slice_grad)
+{
+    int64_t rows = rows_of(call->node), all = last_dim(call->node);
+    int64_t channels = last_dim(call->node->source[0]), first = call->node->attr.slice.first;
+    const float *dy = call->source[0];
+    float *dx = call->destination;
+#pragma omp parallel for schedule(static) if (rows * all > PARALLEL)
+    for (int64_t row = 0; row < rows; row++) {
+        float *to = dx + row * all;
+        memset(to, 0, bytes_of(first));
+        memcpy(to + first, dy + row * channels, bytes_of(channels));
+        memset(to + first + channels, 0, bytes_of(all - first - channels));
+    }
+    return MM_OK;
+}
+
+/* One side of an image, before and after. */
+typedef struct axis {
+    int64_t original, resized;
+} axis;
+
+/* In single precision, as PyTorch does. */
+static int64_t nearest(axis a, int64_t position)
+{
+    float ratio = (float)a.original / (float)a.resized;
+    int64_t from = (int64_t)floorf((float)position * ratio);
+    return from < a.original ? from : a.original - 1;
+}
+
+/* The resized positions that come from `position` begin here; they end where the next one's begin.
+ */
+static int64_t first_from(axis a, int64_t position)
+{
+    if (position == 0)
+        return 0;
+    int64_t at = position * a.resized / a.original;
+    while (at > 0 && nearest(a, at - 1) >= position)
+        at--;
+    while (at < a.resized && nearest(a, at) < position)
+        at++;
+    return at;
+}
+
+RUN_KERNEL(resize_nearest)
+{
+    const int64_t *from = call->node->source[0]->shape.dim, *to = call->node->shape.dim;
+    axis vertical = {from[1], to[1]}, horizontal = {from[2], to[2]};
+    int64_t channels = to[3], lines = to[0] * to[1];
+    const float *x = call->source[0];
+    float *y = call->destination;
+#pragma omp parallel for schedule(static) if (lines * to[2] * channels > PARALLEL)
+    for (int64_t line = 0; line < lines; line++) {
+        int64_t above = line / to[1] * from[1] + nearest(vertical, line % to[1]);
+        for (int64_t column = 0; column < to[2]; column++)
+            memcpy(y + (line * to[2] + column) * channels,
+                   x + (above * from[2] + nearest(horizontal, column)) * channels,
+                   bytes_of(channels));
+    }
+    return MM_OK;
+}
+
+static void add_to(float *restrict sum, const float *restrict x, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        sum[i] += x[i];
+}
+
+/* One line of dx: sums of the pixels of dy that were copied from each of its pixels. */
+static void gather_line(float *dx, const float *dy, axis horizontal, int64_t top, int64_t bottom,
+                        int64_t channels)
+{
+    int64_t left = 0;
+    for (int64_t column = 0; column < horizontal.original; column++, dx += channels) {
+        int64_t right = first_from(horizontal, column + 1);
+        if (column + 1 == horizontal.original)
+            right = horizontal.resized;
+        memset(dx, 0, bytes_of(channels));
+        for (int64_t y = top; y < bottom; y++)
+            for (int64_t x = left; x < right; x++)
+                add_to(dx, dy + (y * horizontal.resized + x) * channels, channels);
+        left = right;
+    }
+}
+
+RUN_KERNEL(resize_nearest_grad)
+{
+    const int64_t *from = call->node->source[0]->shape.dim, *to = call->node->shape.dim;
+    axis vertical = {to[1], from[1]}, horizontal = {to[2], from[2]};
+    int64_t channels = to[3], lines = to[0] * to[1];
+    const float *dy = call->source[0];
+    float *dx = call->destination;
+#pragma omp parallel for schedule(static) if (lines * to[2] * channels > PARALLEL)
+    for (int64_t line = 0; line < lines; line++) {
+        int64_t frame = line / to[1], at = line % to[1];
+        int64_t bottom = at + 1 < to[1] ? first_from(vertical, at + 1) : from[1];
+        gather_line(dx + line * to[2] * channels, dy + frame * from[1] * from[2] * channels,
+                    horizontal, first_from(vertical, at), bottom, channels);
+    }
+    return MM_OK;
+}
+
+RUN_KERNEL(embedding)
+{
+    int64_t rows = call->node->source[0]->shape.dim[0], channels = last_dim(call->node);
+    int64_t count = mm_shape_elements(&call->node->source[1]->shape);
+    const float *table = call->source[0];
+    const int64_t *ids = call->source[1];
+    float *y = call->destination;
+    for (int64_t i = 0; i < count; i++) {
+        if (ids[i] < 0 || ids[i] >= rows)
+            return mm_fail(error, MM_ERR_USAGE,
+                           "%s: id %lld at position %lld is outside the table of %lld rows",
+                           call->node->name ? call->node->name : "embedding", (long long)ids[i],
+                           (long long)i, (long long)rows);
+        memcpy(y + i * channels, table + ids[i] * channels, bytes_of(channels));
+    }
+    return MM_OK;
+}
+
+/* Each step rounded to single precision, the elementary functions exact before that. */
+static void embed_timestep(float *y, float timestep, int64_t channels, bool flip, float shift)
+{
+    int64_t half = channels / 2;
+    for (int64_t i = 0; i < half; i++) {
+        float exponent = (float)-9.210340371976184 * (float)i;
+        exponent = exponent / ((float)half - shift);
+        float angle = timestep * (float)exp((double)exponent);
+        y[flip ? half + i : i] = (float)sin((double)angle);
+        y[flip ? i : half + i] = (float)cos((double)angle);
+    }
+    if (channels % 2)
+        y[channels - 1] = 0.0f;
+}
+
+RUN_KERNEL(timestep_embedding)
+{
+    int64_t channels = call->node->attr.timestep_embedding.channels;
+    int64_t count = mm_shape_elements(&call->node->source[0]->shape);
+    const float *timesteps = call->source[0];
+    float *y = call->destination;
+    for (int64_t i = 0; i < count; i++)
+        embed_timestep(y + i * channels, timesteps[i], channels,
+                       call->node->attr.timestep_embedding.flip_sin_to_cos,
+                       call->node->attr.timestep_embedding.downscale_freq_shift);
+    return MM_OK;
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "backends/cpu/simd/activations.h"
+
+#include "backends/cpu/simd/kernel.h"
+#include "backends/cpu/simd/vector.h"
+
+#define CHUNK 8192 /* elements of a task */
+
+typedef mm_vec unary(mm_vec x);
+
+/* Three of the activations are x sigmoid(u(x)). */
+MM_INLINE mm_vec silu(mm_vec x)
+{
+    mm_vec slope;
+    return x * mm_sigmoid(x, &slope);
+}
+
+MM_INLINE mm_vec silu_slope(mm_vec x)
+{
+    mm_vec slope, s = mm_sigmoid(x, &slope);
+    return s + x * slope;
+}
+
+MM_INLINE mm_vec quick_gelu(mm_vec x)
+{
+    mm_vec slope;
+    return x * mm_sigmoid(1.702f * x, &slope);
+}
+
+MM_INLINE mm_vec quick_gelu_slope(mm_vec x)
+{
+    mm_vec slope, s = mm_sigmoid(1.702f * x, &slope);
+    return s + 1.702f * x * slope;
+}
+
+/* (1 + tanh v) / 2 = sigmoid(2 v) with v = sqrt(2 / pi) (x + 0.044715 x^3) */
+#define TWICE_ROOT 1.59576912f
+MM_INLINE mm_vec gelu_tanh(mm_vec x)
+{
+    mm_vec slope;
+    return x * mm_sigmoid(TWICE_ROOT * x * (1.0f + 0.044715f * x * x), &slope);
+}
+
+MM_INLINE mm_vec gelu_tanh_slope(mm_vec x)
+{
+    mm_vec square = x * x, slope;
+    mm_vec s = mm_sigmoid(TWICE_ROOT * x * (1.0f + 0.044715f * square), &slope);
+    mm_vec inner = TWICE_ROOT * x * (1.0f + 3.0f * 0.044715f * square);
+    /* where the slope vanishes the cubic may be infinite */
+    return s + mm_select(slope < 1e-30f, mm_splat(0.0f), inner * slope);
+}
+
+MM_INLINE mm_vec gelu(mm_vec x)
+{
+    mm_vec density;
+    return x * mm_normal(x, &density);
+}
+
+MM_INLINE mm_vec gelu_slope(mm_vec x)
+{
+    mm_vec density, normal = mm_normal(x, &density);
+    return normal + x * density;
+}
+
+MM_INLINE void map(unary *f, float *y, const float *x, int64_t count)
+{
+    int64_t i = 0;
+    for (; i + MM_LANES <= count; i += MM_LANES)
+        mm_store(y + i, f(mm_load(x + i)));
+    if (i < count)
+        mm_store_part(y + i, f(mm_load_part(x + i, count - i)), count - i);
+}
+
+/* y = f(x) * z */
+MM_INLINE void map_times(unary *f, float *y, const float *x, const float *z, int64_t count)
+{
+    int64_t i = 0;
+    for (; i + MM_LANES <= count; i += MM_LANES)
+        mm_store(y + i, f(mm_load(x + i)) * mm_load(z + i));
+    if (i < count) {
+        mm_vec rest = f(mm_load_part(x + i, count - i)) * mm_load_part(z + i, count - i);
+        mm_store_part(y + i, rest, count - i);
+    }
+}
+
+void mm_activate(mm_activation_kind kind, float *y, const float *x, int64_t count)
+{
+    switch (kind) {
+    case MM_ACTIVATION_NONE:
+        if (y != x)
+            memcpy(y, x, (size_t)count * sizeof(*y));
+        break;
+    case MM_ACTIVATION_SILU:
+        map(silu, y, x, count);
+        break;
+    case MM_ACTIVATION_GELU:
+        map(gelu, y, x, count);
+        break;
+    case MM_ACTIVATION_GELU_TANH:
+        map(gelu_tanh, y, x, count);
+        break;
+    case MM_ACTIVATION_QUICK_GELU:
+        map(quick_gelu, y, x, count);
+        break;
+    }
+}
+
+void mm_activate_grad(mm_activation_kind kind, float *dx, const float *x, const float *dy,
+                      int64_t count)
+{
+    switch (kind) {
+    case MM_ACTIVATION_NONE:
+        if (dx != dy)
+            memcpy(dx, dy, (size_t)count * sizeof(*dx));
+        break;
+    case MM_ACTIVATION_SILU:
+        map_times(silu_slope, dx, x, dy, count);
+        break;
+    case MM_ACTIVATION_GELU:
+        map_times(gelu_slope, dx, x, dy, count);
+        break;
+    case MM_ACTIVATION_GELU_TANH:
+        map_times(gelu_tanh_slope, dx, x, dy, count);
+        break;
+    case MM_ACTIVATION_QUICK_GELU:
+        map_times(quick_gelu_slope, dx, x, dy, count);
+        break;
+    }
+}
+
+MM_SIMD_KERNEL(activation)
+{
+    mm_activation_kind kind = call->node->attr.activation.kind;
+    int64_t count = mm_shape_elements(&call->node->shape);
+    float *y = call->destination;
+    const float *x = call->source[0];
+#pragma omp parallel for schedule(static) if (count > CHUNK)
+    for (int64_t first = 0; first < count; first += CHUNK)
+        mm_activate(kind, y + first, x + first, mm_smaller(CHUNK, count - first));
+}
+
+MM_SIMD_KERNEL(activation_grad)
+{
+    mm_activation_kind kind = call->node->attr.activation.kind;
+    int64_t count = mm_shape_elements(&call->node->shape);
+    float *dx = call->destination;
+    const float *x = call->source[0], *dy = call->source[1];
+#pragma omp parallel for schedule(static) if (count > CHUNK)
+    for (int64_t first = 0; first < count; first += CHUNK)
+        mm_activate_grad(kind, dx + first, x + first, dy + first, mm_smaller(CHUNK, count - first));
+}
+
+MM_SIMD_KERNEL(geglu)
+{
+    int64_t width = mm_last_dim(call->node);
+    int64_t rows = width ? mm_shape_elements(&call->node->shape) / width : 0;
+    float *y = call->destination;
+    const float *x = call->source[0];
+#pragma omp parallel for schedule(static) if (rows * width > CHUNK)
+    for (int64_t row = 0; row < rows; row++) {
+        const float *value = x + row * 2 * width, *gate = value + width;
+        map_times(gelu, y + row * width, gate, value, width);
+    }
+}
+
+MM_INLINE void geglu_slopes(mm_vec value, mm_vec gate, mm_vec dy, mm_vec *dvalue, mm_vec *dgate)
+{
+    mm_vec density, normal = mm_normal(gate, &density);
+    *dvalue = dy * (gate * normal);
+    *dgate = dy * value * (normal + gate * density);
+}
+
+static void geglu_grad_row(float *dx, const float *x, const float *dy, int64_t width)
+{
+    mm_vec dvalue, dgate;
+    int64_t i = 0;
+    for (; i + MM_LANES <= width; i += MM_LANES) {
+        geglu_slopes(mm_load(x + i), mm_load(x + width + i), mm_load(dy + i), &dvalue, &dgate);
+        mm_store(dx + i, dvalue);
+        mm_store(dx + width + i, dgate);
+    }
+    int64_t rest = width - i;
+    if (rest) {
+        geglu_slopes(mm_load_part(x + i, rest), mm_load_part(x + width + i, rest),
+                     mm_load_part(dy + i, rest), &dvalue, &dgate);
+        mm_store_part(dx + i, dvalue, rest);
+        mm_store_part(dx + width + i, dgate, rest);
+    }
+}
+
+MM_SIMD_KERNEL(geglu_grad)
+{
+    int64_t width = mm_last_dim(call->node) / 2;
+    int64_t rows = width ? mm_shape_elements(&call->node->shape) / (2 * width) : 0;
+    float *dx = call->destination;
+    const float *x = call->source[0], *dy = call->source[1];
+#pragma omp parallel for schedule(static) if (rows * width > CHUNK)
+    for (int64_t row = 0; row < rows; row++)
+        geglu_grad_row(dx + row * 2 * width, x + row * 2 * width, dy + row * width, width);
+}

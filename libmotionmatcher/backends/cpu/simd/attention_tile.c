@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "backends/cpu/simd/attention_tile.h"
+
+#include <math.h>
+
+#include "backends/cpu/simd/product.h"
+#include "backends/cpu/simd/vector.h"
+
+#define UNROLL 4 /* independent chains of maxima and sums */
+
+mm_attention mm_attention_job(const mm_kernel_call *call)
+{
+    const mm_node *node = call->node;
+    mm_attention job = {.layout = mm_attention_plan(node), .workspace = call->workspace};
+    bool cross = node->op == MM_OP_cross_attention || node->op == MM_OP_cross_attention_grad ||
+                 node->op == MM_OP_cross_attention_map ||
+                 node->op == MM_OP_cross_attention_map_grad;
+    const float *keys = call->source[cross ? 1 : 0];
+    job.query = call->source[0];
+    job.key = keys + job.layout.key_column;
+    job.value = keys + job.layout.value_column;
+    job.causal = !cross && node->attr.attention.causal;
+    job.scale = (float)(1.0 / sqrt((double)job.layout.width));
+    return job;
+}
+
+mm_attention_tile mm_attention_begin(const mm_attention *job)
+{
+    size_t offset = (size_t)mm_thread_number() * job->layout.thread_floats;
+    return (mm_attention_tile){.job = job, .scratch = job->workspace + offset, .held = -1};
+}
+
+static void gather(float *to, mm_rows from, const mm_attention_layout *l)
+{
+    size_t rest = (size_t)(l->padded - l->width) * sizeof(float);
+    for (int64_t k = 0; k < l->keys; k++, to += l->padded) {
+        memcpy(to, from.data + k * from.stride, (size_t)l->width * sizeof(float));
+        memset(to + l->width, 0, rest);
+    }
+}
+
+/* Keys and values of a sequence and head, as they lie or copied close together. */
+static void find_keys(mm_attention_tile *tile)
+{
+    const mm_attention *job = tile->job;
+    const mm_attention_layout *l = &job->layout;
+    int64_t row = mm_attention_row(l, l->keys, tile->sequence, 0);
+    int64_t offset = row * l->key_row + tile->head * l->width, stride = l->inner * l->key_row;
+    mm_rows key = {job->key + offset, stride}, value = {job->value + offset, stride};
+    if (!l->gather) {
+        tile->key = key;
+        tile->value = value;
+        return;
+    }
+    tile->key = (mm_rows){tile->scratch + l->key, l->padded};
+    tile->value = (mm_rows){tile->scratch + l->value, l->padded};
+    gather(tile->scratch + l->key, key, l);
+    if (l->value)
+        gather(tile->scratch + l->value, value, l);
+}
+
+void mm_attention_seek(mm_attention_tile *tile, int64_t sequence, int64_t head, int64_t first)
+{
+    const mm_attention_layout *l = &tile->job->layout;
+    tile->sequence = sequence;
+    tile->head = head;
+    tile->first = first;
+    tile->count = mm_smaller(l->lanes, l->queries - first);
+    tile->keys = tile->job->causal ? mm_smaller(l->keys, first + tile->count) : l->keys;
+    int64_t wanted = sequence * l->heads + head;
+    if (tile->held != wanted)
+        find_keys(tile);
+    tile->held = wanted;
+}
+
+void mm_attention_load(const mm_attention_tile *tile, const float *from, int64_t row, float factor,
+                       float *transposed, float *straight)
+{
+    const mm_attention_layout *l = &tile->job->layout;
+    int64_t first = mm_attention_row(l, l->queries, tile->sequence, tile->first);
+    from += first * row + tile->head * l->width;
+    for (int64_t q = 0; q < tile->count; q++, from += l->inner * row) {
+        for (int64_t d = 0; d < l->width; d++)
+            transposed[d * l->lanes + q] = from[d] * factor;
+        if (!straight)
+            continue;
+        for (int64_t d = 0; d < l->width; d++)
+            straight[q * l->padded + d] = from[d] * factor;
+        for (int64_t d = l->width; d < l->padded; d++)
+            straight[q * l->padded + d] = 0.0f;
+    }
+    if (tile->count == l->lanes)
+        return;
+    for (int64_t d = 0; d < l->width; d++)
+        for (int64_t q = tile->count; q < l->lanes; q++)
+            transposed[d * l->lanes + q] = 0.0f;
+}
+
+/* A query sees no key after itself. */
+static void hide_later_keys(const mm_attention_tile *tile, float *score)
+{
+    int64_t lanes = tile->job->layout.lanes;
+    for (int64_t k = tile->first + 1; k < tile->keys; k++)
+        for (int64_t q = 0; q < mm_smaller(k - tile->first, lanes); q++)
+            score[k * lanes + q] = -INFINITY;
+}
+
+static mm_vec column_maximum(const float *column, int64_t rows, int64_t stride)
+{
+    mm_vec maximum[UNROLL];
+    int64_t k = 0;
+    for (int i = 0; i < UNROLL; i++)
+        maximum[i] = mm_load(column);
+    for (; k + UNROLL <= rows; k += UNROLL, column += UNROLL * stride)
+#pragma GCC unroll 4
+        for (int i = 0; i < UNROLL; i++)
+            maximum[i] = mm_max(mm_load(column + i * stride), maximum[i]);
+    for (; k < rows; k++, column += stride)
+        maximum[0] = mm_max(mm_load(column), maximum[0]);
+    return mm_max(mm_max(maximum[0], maximum[1]), mm_max(maximum[2], maximum[3]));
+}
+
+/* The column becomes e^(s - maximum); returns the sum. */
+static mm_vec column_exponentials(float *column, int64_t rows, int64_t stride, mm_vec maximum)
+{
+    mm_vec sum[UNROLL] = {{0}};
+    int64_t k = 0;
+    for (; k + UNROLL <= rows; k += UNROLL, column += UNROLL * stride) {
+#pragma GCC unroll 4
+        for (int i = 0; i < UNROLL; i++) {
+            mm_vec value = mm_exp_nonpositive(mm_load(column + i * stride) - maximum);
+            mm_store(column + i * stride, value);
+            sum[i] += value;
+        }
+    }
+    for (; k < rows; k++, column += stride) {
+        mm_vec value = mm_exp_nonpositive(mm_load(column) - maximum);
+        mm_store(column, value);
+        sum[0] += value;
+    }
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+void mm_attention_score(const mm_attention_tile *tile)
+{
+    const mm_attention_layout *l = &tile->job->layout;
+    float *score = tile->scratch + l->score, *sum = tile->scratch + l->sum;
+    mm_multiply(&(mm_small_product){
+        .m = tile->keys,
+        .n = l->lanes,
+        .depth = l->width,
+        .a = tile->key.data,
+        .a_row = tile->key.stride,
+        .a_column = 1,
+        .b = tile->scratch + l->query_transposed,
+        .b_row = l->lanes,
+        .c = score,
+        .c_row = l->lanes,
+    });
+    if (tile->job->causal)
+        hide_later_keys(tile, score);
+    for (int64_t lane = 0; lane < l->lanes; lane += MM_LANES) {
+        mm_vec maximum = column_maximum(score + lane, tile->keys, l->lanes);
+        mm_store(sum + lane, column_exponentials(score + lane, tile->keys, l->lanes, maximum));
+    }
+}
+
+void mm_attention_normalise(const mm_attention_tile *tile)
+{
+    const mm_attention_layout *l = &tile->job->layout;
+    float *sum = tile->scratch + l->sum;
+    for (int64_t lane = 0; lane < l->lanes; lane += MM_LANES) {
+        mm_vec reciprocal = 1.0f / mm_load(sum + lane);
+        mm_store(sum + lane, reciprocal);
+        float *column = tile->scratch + l->score + lane;
+        for (int64_t k = 0; k < tile->keys; k++, column += l->lanes)
+            mm_store(column, mm_load(column) * reciprocal);
+    }
+}
+
+static mm_vec column_product(const float *a, const float *b, int64_t rows, int64_t stride)
+{
+    mm_vec sum[UNROLL] = {{0}};
+    int64_t k = 0;
+    for (; k + UNROLL <= rows; k += UNROLL, a += UNROLL * stride, b += UNROLL * stride)
+#pragma GCC unroll 4
+        for (int i = 0; i < UNROLL; i++)
+            sum[i] += mm_load(a + i * stride) * mm_load(b + i * stride);
+    for (; k < rows; k++, a += stride, b += stride)
+        sum[0] += mm_load(a) * mm_load(b);
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+void mm_attention_slopes(const mm_attention_tile *tile)
+{
+    const mm_attention_layout *l = &tile->job->layout;
+    for (int64_t lane = 0; lane < l->lanes; lane += MM_LANES) {
+        const float *score = tile->scratch + l->score + lane;
+        float *slope = tile->scratch + l->slope + lane;
+        mm_vec mean = column_product(score, slope, tile->keys, l->lanes);
+        for (int64_t k = 0; k < tile->keys; k++) {
+            mm_vec difference = mm_load(slope + k * l->lanes) - mean;
+            mm_store(slope + k * l->lanes, difference * mm_load(score + k * l->lanes));
+        }
+    }
+}
