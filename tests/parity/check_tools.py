@@ -279,7 +279,7 @@ def compare_encoded(subject, verdict, cached):
 
 
 def check_sampling(subject, verdict, work):
-    start, reference = subject.normal(), 0.5 * subject.normal()
+    start, reference = subject.normal(), (0.5 * subject.normal()).half().float()
     files = {
         "start": store(work / "start.safetensors", {"latents": start}),
         "reference": store(work / "reference.safetensors", {"latents": reference}),
@@ -287,7 +287,7 @@ def check_sampling(subject, verdict, work):
     }
     save_file(subject.lora, files["lora"], metadata={"format": "pt"})
     common = [
-        "--prompt", PROMPT, "--num-steps", STEPS, "--guidance-scale", GUIDANCE, "--lora", files["lora"],
+        "--prompt", PROMPT, "--num-steps", STEPS, "--guidance-scale", GUIDANCE,
         "--min-timestep", MIN_TIMESTEP, "--init-latents", files["start"], "--steps-only",
         "--save-latents", work / "final.safetensors", *subject.size(),
     ]  # fmt: skip
@@ -295,27 +295,64 @@ def check_sampling(subject, verdict, work):
         "--noise-prior", PRIOR, "--reference-latents", files["reference"],
         "--save-inversion", work / "inversion.safetensors",
     ]  # fmt: skip
+    released_run(subject, work / "released", reference)
+    released = [
+        "--checkpoint-folder", work / "released", "--checkpoint-index", 400, "--noise-prior",
+    ]  # fmt: skip
+    with_lora = ["--lora", files["lora"]]
+    halved = ["--lora", f"{files['lora']}:0.5", "--lora-scale", 0.5, "--negative-prompt", "a cat"]
+    halved += ["--lora", f"{files['lora']}:0.25"]
     variants = {
-        "sampling": ([], {}),
-        "sampling, scale .5": (["--lora-scale", 0.5, "--negative-prompt", "a cat"], dict(scale=0.5, negative="a cat")),
-        "unguided": (["--guidance-scale", 1], dict(guidance=1.0)),
-        "noise prior": (prior, dict(reference=reference)),
+        "sampling": (with_lora, {}),
+        "two LoRAs, scale .5": (halved, dict(scale=0.375, negative="a cat")),
+        "unguided": ([*with_lora, "--guidance-scale", 1], dict(guidance=1.0)),
+        "noise prior": ([*with_lora, *prior], dict(reference=reference)),
+        "inversion with LoRA": (
+            [*with_lora, *prior, "--inversion-lora"],
+            dict(reference=reference, invert_with_lora=True),
+        ),
+        "released run": ([*released, 0], {}),
+        "released run, prior": ([*released, PRIOR], dict(reference=reference)),
     }
     for label, (options, changes) in variants.items():
+        out = work / label.replace(" ", "-")
         try:
-            subject.run("mm-infer", *common, *options, "--output-dir", work / label.replace(" ", "-"))
+            subject.run("mm-infer", *common, *options, "--output-dir", out)
             compare_sampling(subject, verdict, label, work, start, changes)
         except (RuntimeError, KeyError, OSError) as problem:
             verdict.broken(subject.name, label, problem)
 
 
-def expected_sampling(model, tensors, start, guidance=GUIDANCE, scale=1.0, negative="", reference=None):
+def released_run(subject, folder, reference):
+    """A run directory as the released code leaves it: a bare list of parameters, up before down."""
+    (folder / "checkpoint-400" / "lora").mkdir(parents=True)
+    (folder / "cached_latents").mkdir()
+    parameters = []
+    for path, _ in R.lora_targets(subject.exact.unet):
+        for side in "BA":
+            tensor = subject.lora[f"unet.{path}.lora_{side}.weight"]
+            parameters.append(torch.nn.Parameter(tensor.clone()))
+    torch.save(parameters, folder / "checkpoint-400" / "lora" / "400_unet.pt")
+    cached = {
+        "pixel_values": torch.zeros(2, 3, 8, 8),
+        "prompt_ids": subject.exact.token_ids(PROMPT)[0],
+        "text_prompt": PROMPT,
+        "latents": reference[0].half(),
+        "inversion_noise": R.invert(subject.exact, reference, STEPS)[0].float(),
+    }
+    torch.save(cached, folder / "cached_latents" / "cached_0.pt")
+
+
+def expected_sampling(
+    model, tensors, start, guidance=GUIDANCE, scale=1.0, negative="", reference=None, invert_with_lora=False
+):
     out = {}
     start = start.to(model.dtype)
+    lora = R.Lora(model, tensors)
     if reference is not None:
+        lora.set_scale(float(invert_with_lora))
         out["inversion"] = R.invert(model, reference, STEPS)
         start = R.mix(out["inversion"], start, PRIOR)
-    lora = R.Lora(model, tensors)
     texts = model.encode_text(PROMPT), model.encode_text(negative)
     out["final"] = R.sample(model, start, *texts, STEPS, guidance, lora, MIN_TIMESTEP, scale)
     lora.remove()
@@ -328,7 +365,11 @@ def compare_sampling(subject, verdict, label, work, start, changes):
     )
     names = {"inversion": "inversion_noise", "final": "latents"}
     for key, value in want.items():
-        ours = load_file(work / f"{key}.safetensors")[names[key]]
+        path = work / f"{key}.safetensors"
+        if not path.exists():
+            continue  # not asked for
+        ours = load_file(path)[names[key]]
+        path.unlink()
         rounding = R.relative(rough[key], value)
         verdict.figure(subject.name, label, key, R.relative(ours, value), 1e-3, rounding)
 

@@ -9,6 +9,7 @@ describes the files. Printed beside each figure: what float32 in PyTorch gets wr
 """
 import json
 import sys
+import unicodedata
 from pathlib import Path
 
 import torch
@@ -204,6 +205,46 @@ def make(fixtures, name):
         write(folder, f"{name}-{output['name']}-out", kept, settings=described)
 
 
+def odd_prompt(generator):
+    """A few pieces from all over Unicode, specials and contractions among them."""
+
+    def pick(sequence):
+        return sequence[int(torch.randint(len(sequence), (1,), generator=generator))]
+
+    ranges = [(0x20, 0x7E)] * 4 + [
+        (0xA0, 0x24F), (0x250, 0x36F), (0x370, 0x52F), (0x531, 0x6FF), (0x900, 0xDFF), (0xE00, 0x10FF),
+        (0x1100, 0x13FF), (0x1680, 0x1FFF), (0x2000, 0x2027), (0x202A, 0x218B), (0x2190, 0x2BFF),
+        (0x3000, 0x33FF), (0x4E00, 0x9FFF), (0xAC00, 0xD7A3), (0xF900, 0xFAFF), (0xFE00, 0xFFEF),
+        (0x10000, 0x10FFF), (0x1D400, 0x1D7FF), (0x1F100, 0x1FAFF), (0x2F800, 0x2FA1D),
+    ]  # fmt: skip
+    phrases = ["it's", "WE'LL", "they'Re", "don't!", "'s", "<|endoftext|>", "<|startoftext|>", "<|END"]
+    phrases += ["!", "!!", "dog!", " ", "  ", "\t", "a b", "\u00a0", "\u3000", "e\u0301", "A\u030a"]
+    phrases += ["\u0130", "\u03a3\u03a3", "\u1e9e", "\ufb01", "12", "3.14", "x_y", "\u200d", "\ufe0f"]
+    pieces = []
+    for _ in range(1 + int(torch.randint(12, (1,), generator=generator))):
+        if pick((True, False, False)):
+            pieces.append(pick(phrases))
+            continue
+        low, high = pick(ranges)
+        run = [chr(pick(range(low, high + 1))) for _ in range(pick((1, 2, 4)))]
+        pieces += [c for c in run if unicodedata.category(c) not in ("Cn", "Cs", "Co")]
+        pieces.append(pick(("", " ")))
+    return "".join(pieces)
+
+
+def make_tokens(fixtures):
+    """Odd prompts, one a line, and for each model a line of token ids up to the end token."""
+    generator = make_models.seeded("tokens")
+    prompts = [odd_prompt(generator) for _ in range(300)]
+    folder = fixtures / "parity"
+    (folder / "odd-prompts.txt").write_text("\n".join(prompts) + "\n", encoding="utf-8", newline="\n")
+    for name in CASES:
+        tokenizer = R.CLIPTokenizer.from_pretrained(fixtures / name / "tokenizer")
+        rows = [tokenizer(p, max_length=77, truncation=True).input_ids for p in prompts]
+        text = "\n".join(" ".join(map(str, row)) for row in rows) + "\n"
+        (folder / f"{name}-odd-prompts-ids.txt").write_text(text)
+
+
 def make_schedules(folder):
     """diffusers' own tables, timesteps and one step at the first and the last timestep."""
     (folder / "schedules").mkdir(exist_ok=True)
@@ -236,6 +277,7 @@ def main():
         if "--no-models" not in sys.argv:
             make_models.make_model(fixtures, name)
         make(fixtures, name)
+    make_tokens(fixtures)
 
 
 if __name__ == "__main__":
