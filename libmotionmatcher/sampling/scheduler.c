@@ -9,13 +9,14 @@
 
 #define MOST_STEPS 100000
 
-/* Even steps in single precision, counted from the nearer end, as torch.linspace does. */
+/* Even steps in single precision, counted from the nearer end and rounded once, as torch.linspace
+   does. */
 static void linspace(float start, float end, int64_t count, float *out)
 {
     float step = count > 1 ? (end - start) / (float)(count - 1) : 0.0f;
     for (int64_t i = 0; i < count; i++)
-        out[i] = i < count / 2 || count == 1 ? start + step * (float)i
-                                             : end - step * (float)(count - 1 - i);
+        out[i] = i < count / 2 || count == 1 ? fmaf(step, (float)i, start)
+                                             : fmaf(-step, (float)(count - 1 - i), end);
 }
 
 /* Products in double precision, each rounded once. */
@@ -170,14 +171,21 @@ double mm_scheduler_alpha_bar(const mm_scheduler *s, int64_t timestep)
     return timestep < 0 ? s->final_alpha_bar : s->alpha_bar[timestep];
 }
 
+/* numpy.arange(train_steps, 0, -train_steps / steps), in which the step is the difference of the
+   first two numbers as they are rounded. */
+static double trailing(const mm_scheduler *s, int64_t steps, int64_t i)
+{
+    double start = (double)s->train_steps;
+    double second = start - start / (double)steps;
+    return start + (double)i * (second - start);
+}
+
 static int64_t sampling_timestep(const mm_scheduler *s, int64_t steps, int64_t i)
 {
     double last = (double)(s->train_steps - 1);
     switch (s->spacing) {
     case MM_SPACING_TRAILING:
-        return (int64_t)rint((double)s->train_steps -
-                             (double)i * ((double)s->train_steps / (double)steps)) -
-               1;
+        return (int64_t)rint(trailing(s, steps, i)) - 1;
     case MM_SPACING_LINSPACE:
         return steps > 1 ? (int64_t)rint((double)(steps - 1 - i) * (last / (double)(steps - 1)))
                          : 0;
