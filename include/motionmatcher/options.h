@@ -8,7 +8,8 @@
  * Tables: "context" (device, precision, threads, memory budget), "train", "sample".
  *
  * Values are texts in C locale: "384", "5e-4", "true", "16G", a word of a choice. '-' and '_' in
- * names are the same.
+ * names are the same. The keys of the released MotionMatcher code's configuration files, with their
+ * section ("train_data.width"), are further names of table "train".
  *
  * Thread-safety: one mm_options must not be used by two threads at a time.
  */
@@ -47,7 +48,8 @@ MM_API void mm_options_free(mm_options **options);
  * source, and replaces those of an earlier one.
  * @param source an MM_SOURCE_ value; a value of an earlier source than the present one is ignored.
  * @return MM_OK; MM_ERR_USAGE: unknown key (the message names the nearest), not a value of its type,
- *         outside its range, not UTF-8; MM_ERR_MEMORY.
+ *         outside its range, not UTF-8; MM_ERR_UNSUPPORTED: a key of the released code that would
+ *         change the result and is not implemented; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_options_set(mm_options *options, const char *key, const char *value,
                                 int32_t source);

@@ -34,8 +34,8 @@ mm_status mm_options_copy(mm_options **out, const mm_options *options, mm_error 
 
 /* The public functions of the same name, without publishing the error. */
 mm_status mm_options_make(mm_options **out, const char *table, mm_error *error);
-mm_status mm_options_assign(mm_options *options, const char *key, const char *value,
-                            int32_t source, mm_error *error);
+mm_status mm_options_assign(mm_options *options, const char *key, const char *value, int32_t source,
+                            mm_error *error);
 mm_status mm_options_load_file(mm_options *options, mm_options *other, const char *path,
                                mm_error *error);
 
@@ -47,7 +47,7 @@ mm_status mm_options_inherit(mm_options *options, const mm_options *from, int32_
 /* Compares what `given` was given (a source above the default) with `stored`, both of one table.
    MM_ERR_USAGE names the first option that differs and both values. `except` is a NULL-terminated
    list of names that may differ; NULL for none. */
-mm_status mm_options_check_agree(mm_options *given, mm_options *stored,
-                                 const char *const *except, mm_error *error);
+mm_status mm_options_check_agree(mm_options *given, mm_options *stored, const char *const *except,
+                                 mm_error *error);
 
 #endif
