@@ -58,19 +58,6 @@ static mm_special_token *find(const mm_special_tokens *tokens, const char *conte
     return NULL;
 }
 
-static mm_status set_pattern(mm_special_token *token, mm_error *error)
-{
-    mm_code_points plain = {0};
-    MM_TRY(mm_code_points_from_utf8(&plain, token->content, strlen(token->content), error));
-    if (!token->normalized) {
-        token->pattern = plain;
-        return MM_OK;
-    }
-    mm_status status = mm_code_points_normalize(&token->pattern, plain.points, plain.count, error);
-    mm_free(plain.points);
-    return status;
-}
-
 /* A token the vocabulary lacks gets the next free id. */
 static int32_t choose_id(mm_special_tokens *tokens, const mm_vocabulary *vocabulary,
                          const char *content)
@@ -80,69 +67,78 @@ static int32_t choose_id(mm_special_tokens *tokens, const mm_vocabulary *vocabul
 }
 
 static mm_status append(mm_special_tokens *tokens, mm_vocabulary *vocabulary, const char *content,
-                        bool normalized, bool single_word, const char *path, mm_error *error)
+                        mm_special_token **out, mm_error *error)
 {
     if (tokens->count == token_limit || strlen(content) > content_limit)
-        return mm_fail(error, MM_ERR_INPUT,
-                       "%s: more than %d added tokens, or one longer than %d bytes", path,
-                       token_limit, content_limit);
+        return mm_fail(
+            error, MM_ERR_INPUT,
+            "the tokenizer's files name more than %d special tokens, or one of more than %d bytes",
+            token_limit, content_limit);
     if (!tokens->items)
         tokens->items = mm_calloc(token_limit, sizeof(mm_special_token));
     const char *kept = mm_arena_strdup(&vocabulary->arena, content);
     if (!tokens->items || !kept)
         return mm_fail_memory(error, "special tokens", token_limit * sizeof(mm_special_token));
-    mm_special_token *token = &tokens->items[tokens->count++];
-    *token = (mm_special_token){.content = kept,
-                                .normalized = normalized,
-                                .single_word = single_word,
-                                .id = choose_id(tokens, vocabulary, content)};
-    return set_pattern(token, error);
+    *out = &tokens->items[tokens->count++];
+    (*out)->content = kept;
+    (*out)->id = choose_id(tokens, vocabulary, content);
+    return MM_OK;
 }
 
-/* Of a token that is described more than once, the first description says whether it is looked for
-   in the normalised text and the last one all else: so the reference tokenizer does. */
-static mm_status add(mm_special_tokens *tokens, mm_vocabulary *vocabulary,
-                     const mm_json_document *document, const mm_json *item, bool special,
-                     mm_error *error)
+/* One way of writing a token down: a text, or an object with flags. */
+typedef struct description {
+    const char *content;
+    bool is_text, normalized, single_word;
+} description;
+
+static mm_status read_description(description *out, const mm_json_document *document,
+                                  const mm_json *item, bool special, mm_error *error)
 {
-    const char *content = mm_json_text(item);
-    bool normalized = false, single_word = false;
-    if (!content) {
-        MM_TRY(mm_json_get_string(document, item, "content", NULL, &content, error));
-        if (!content)
-            return mm_fail(error, MM_ERR_INPUT,
-                           "%s: a special token is neither a text nor an "
-                           "object with \"content\"",
-                           document->path);
-        MM_TRY(mm_json_get_bool(document, item, "special", special, &special, error));
-        MM_TRY(mm_json_get_bool(document, item, "normalized", !special, &normalized, error));
-        MM_TRY(mm_json_get_bool(document, item, "single_word", false, &single_word, error));
-    }
-    if (*content == '\0')
+    *out = (description){.content = mm_json_text(item), .is_text = true};
+    if (out->content)
         return MM_OK;
-    mm_special_token *known = find(tokens, content);
-    if (known) {
-        known->single_word = single_word;
+    out->is_text = false;
+    MM_TRY(mm_json_get_string(document, item, "content", NULL, &out->content, error));
+    if (!out->content)
+        return mm_fail(error, MM_ERR_INPUT,
+                       "%s: a special token is neither a text nor an object with \"content\"",
+                       document->path);
+    MM_TRY(mm_json_get_bool(document, item, "special", special, &special, error));
+    MM_TRY(mm_json_get_bool(document, item, "normalized", !special, &out->normalized, error));
+    return mm_json_get_bool(document, item, "single_word", false, &out->single_word, error);
+}
+
+/* A token may play several roles and be described differently in each. As in the reference
+   tokenizer the last description counts, but not one that repeats an earlier one. */
+static mm_status add(mm_special_tokens *tokens, mm_vocabulary *vocabulary,
+                     const description *described, bool settled, mm_error *error)
+{
+    if (*described->content == '\0')
         return MM_OK;
-    }
-    return append(tokens, vocabulary, content, normalized, single_word, document->path, error);
+    mm_special_token *token = find(tokens, described->content);
+    if (!token)
+        MM_TRY(append(tokens, vocabulary, described->content, &token, error));
+    uint32_t bit =
+        1u << (described->is_text + 2 * described->normalized + 4 * described->single_word);
+    if (token->settled || (token->descriptions & bit))
+        return MM_OK;
+    token->descriptions |= bit;
+    token->settled = settled;
+    token->normalized = described->normalized;
+    token->single_word = described->single_word;
+    return MM_OK;
 }
 
 static mm_status add_all(mm_special_tokens *tokens, mm_vocabulary *vocabulary,
                          const mm_json_document *document, const mm_json *list, bool special,
                          mm_error *error)
 {
-    if (!document->root)
-        return MM_OK;
-    for (const mm_json *item = mm_json_first(list); item; item = mm_json_next(item))
-        MM_TRY(add(tokens, vocabulary, document, item, special, error));
+    for (const mm_json *item = mm_json_first(list); item; item = mm_json_next(item)) {
+        description described;
+        MM_TRY(read_description(&described, document, item, special, error));
+        MM_TRY(add(tokens, vocabulary, &described, !special, error));
+    }
     return MM_OK;
-}
-
-static const char *content_of(const mm_json *item)
-{
-    const char *text = mm_json_text(item);
-    return text ? text : mm_json_text(mm_json_member(item, "content"));
 }
 
 /* The map is older than added_tokens_decoder and is only asked where that is missing. */
@@ -160,15 +156,16 @@ static mm_status add_role(mm_special_tokens *tokens, mm_vocabulary *vocabulary,
 {
     const mm_json_document *document;
     const mm_json *item = find_role(files, roles[role].key, &document);
-    const char *content = item ? content_of(item) : roles[role].fallback;
+    description described = {.content = roles[role].fallback, .is_text = true};
+    *id = -1;
     if (item)
-        MM_TRY(add(tokens, vocabulary, document, item, true, error));
-    else if (content && !find(tokens, content))
-        MM_TRY(append(tokens, vocabulary, content, false, false, "tokenizer", error));
-    const mm_special_token *token = content ? find(tokens, content) : NULL;
-    if (!token && roles[role].fallback)
+        MM_TRY(read_description(&described, document, item, true, error));
+    if (!described.content)
+        return MM_OK;
+    if (*described.content == '\0')
         return mm_fail(error, MM_ERR_INPUT, "%s: %s is empty", document->path, roles[role].key);
-    *id = token ? token->id : -1;
+    MM_TRY(add(tokens, vocabulary, &described, false, error));
+    *id = find(tokens, described.content)->id;
     return MM_OK;
 }
 
@@ -201,12 +198,35 @@ static mm_status add_everything(mm_special_tokens *tokens, mm_vocabulary *vocabu
                                 const special_files *files, mm_error *error)
 {
     const mm_json *decoder = mm_json_member(files->config.root, "added_tokens_decoder");
-    MM_TRY(add_all(tokens, vocabulary, &files->config, decoder, false, error));
-    if (!decoder)
-        MM_TRY(add_all(tokens, vocabulary, &files->whole,
-                       mm_json_member(files->whole.root, "added_tokens"), false, error));
+    const mm_json *whole = mm_json_member(files->whole.root, "added_tokens");
+    MM_TRY(add_all(tokens, vocabulary, decoder ? &files->config : &files->whole,
+                   decoder ? decoder : whole, false, error));
     MM_TRY(add_roles(tokens, vocabulary, files, error));
     return add_extra(tokens, vocabulary, files, error);
+}
+
+static mm_status set_pattern(mm_special_token *token, mm_error *error)
+{
+    mm_code_points plain = {0};
+    MM_TRY(mm_code_points_from_utf8(&plain, token->content, strlen(token->content), error));
+    if (!token->normalized) {
+        token->pattern = plain;
+        return MM_OK;
+    }
+    mm_status status = mm_code_points_normalize(&token->pattern, plain.points, plain.count, error);
+    mm_free(plain.points);
+    return status;
+}
+
+static mm_status set_patterns(mm_special_tokens *tokens, mm_error *error)
+{
+    for (size_t i = 0; i < tokens->count; i++) {
+        mm_special_token *token = &tokens->items[i];
+        MM_TRY(set_pattern(token, error));
+        if (token->pattern.count)
+            tokens->starts[token->normalized][token->pattern.points[0] & 255] = true;
+    }
+    return MM_OK;
 }
 
 mm_status mm_special_tokens_load(mm_special_tokens *tokens, mm_vocabulary *vocabulary,
@@ -221,6 +241,8 @@ mm_status mm_special_tokens_load(mm_special_tokens *tokens, mm_vocabulary *vocab
         status = load_optional(&files.whole, directory, "tokenizer.json", error);
     if (status == MM_OK)
         status = add_everything(tokens, vocabulary, &files, error);
+    if (status == MM_OK)
+        status = set_patterns(tokens, error);
     mm_json_free(&files.config);
     mm_json_free(&files.map);
     mm_json_free(&files.whole);
@@ -247,6 +269,8 @@ const mm_special_token *mm_special_tokens_match(const mm_special_tokens *tokens,
                                                 const mm_code_points *text, size_t position)
 {
     const mm_special_token *longest = NULL;
+    if (!tokens->starts[normalized][text->points[position] & 255])
+        return NULL;
     for (size_t i = 0; i < tokens->count; i++) {
         const mm_special_token *token = &tokens->items[i];
         if (token->normalized == normalized && matches(&token->pattern, text, position) &&

@@ -16,6 +16,8 @@ typedef struct mm_special_token {
     int32_t id;
     bool normalized;        /* looked for in the normalised text, not in the text as given */
     bool single_word;       /* only where no word character touches it */
+    bool settled;           /* described by a list of added tokens, which has the last word */
+    uint32_t descriptions;  /* a bit for each way in which it has been described so far */
     mm_code_points pattern; /* what is looked for */
 } mm_special_token;
 
@@ -24,6 +26,7 @@ typedef struct mm_special_tokens {
     size_t count;
     int32_t start, end, pad, unknown; /* ids */
     int32_t size;                     /* all ids, the vocabulary's included, are below */
+    bool starts[2][256]; /* [normalized]: some pattern starts with a point of this low byte */
 } mm_special_tokens;
 
 /* Reads special_tokens_map.json and tokenizer_config.json. The caller frees the tokens on failure,

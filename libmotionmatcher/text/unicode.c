@@ -125,11 +125,32 @@ static mm_status compose(mm_code_points *out, const uint32_t *points, size_t cou
     return status;
 }
 
+/* Capitals of Unicode 15 and later, for the same reason. */
+static const struct {
+    uint32_t first, last, lower; /* of `first` */
+} newer_capitals[] = {
+    {0x1C89, 0x1C89, 0x1C8A},    {0xA7CB, 0xA7CB, 0x264},  {0xA7CC, 0xA7CC, 0xA7CD},
+    {0xA7CE, 0xA7CE, 0xA7CF},    {0xA7D2, 0xA7D2, 0xA7D3}, {0xA7D4, 0xA7D4, 0xA7D5},
+    {0xA7DA, 0xA7DA, 0xA7DB},    {0xA7DC, 0xA7DC, 0x19B},  {0x10D50, 0x10D65, 0x10D70},
+    {0x16EA0, 0x16EB8, 0x16EBB},
+};
+
+static uint32_t lower_case(uint32_t point)
+{
+    uint32_t lower = uc_tolower(point);
+    if (lower != point || point < newer_capitals[0].first)
+        return lower;
+    for (size_t i = 0; i < sizeof(newer_capitals) / sizeof(*newer_capitals); i++)
+        if (point >= newer_capitals[i].first && point <= newer_capitals[i].last)
+            return newer_capitals[i].lower + (point - newer_capitals[i].first);
+    return point;
+}
+
 /* Each character by itself: a final sigma stays a plain one, as the reference tokenizer has it. */
 static size_t put_lower_case(uint32_t *out, uint32_t point)
 {
     if (point != capital_i_with_dot) {
-        out[0] = uc_tolower(point);
+        out[0] = lower_case(point);
         return 1;
     }
     out[0] = 'i';
