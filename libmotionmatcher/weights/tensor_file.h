@@ -31,7 +31,7 @@ const char *mm_tensor_file_path(const mm_tensor_file *file);
 /* Tensors in the file's own order: for a pickled list, the order of the list. */
 size_t mm_tensor_file_count(const mm_tensor_file *file);
 const mm_tensor_info *mm_tensor_file_info(const mm_tensor_file *file, size_t index);
-/* -1 when absent; constant time on average. */
+/* -1 when absent, always in an unnamed list; logarithmic time. */
 int64_t mm_tensor_file_find(const mm_tensor_file *file, const char *name);
 /* A value of safetensors' __metadata__ or a text entry of a pickled dict; NULL when absent. */
 const char *mm_tensor_file_metadata(const mm_tensor_file *file, const char *key);
@@ -39,7 +39,8 @@ const char *mm_tensor_file_metadata(const mm_tensor_file *file, const char *key)
 bool mm_tensor_file_is_list(const mm_tensor_file *file);
 
 /* Reads elements first .. first + count - 1 (row-major order of the logical shape, whatever the
-   strides in the file) converted to f32. Integer tensors: MM_ERR_INPUT. Any thread. */
+   strides in the file) converted to f32. Integer tensors: MM_ERR_INPUT. Any thread. A PyTorch
+   archive's checksum is verified when one call reads a whole storage. */
 mm_status mm_tensor_file_read_f32(const mm_tensor_file *file, size_t index, int64_t first,
                                   int64_t count, float *out, mm_error *error);
 /* The same without conversion, little-endian as stored. */
