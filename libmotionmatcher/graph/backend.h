@@ -37,8 +37,7 @@ typedef struct mm_backend_table {
                           mm_error *error);
     bool (*supports)(const mm_backend *backend, const mm_node *node);
     /* Needs shapes alone: weights may not be loaded yet. */
-    mm_status (*prepare)(mm_backend *backend, const mm_node *node, mm_kernel *out,
-                         mm_error *error);
+    mm_status (*prepare)(mm_backend *backend, const mm_node *node, mm_kernel *out, mm_error *error);
     void (*discard)(mm_backend *backend, mm_kernel *kernel);
     /* Asynchronous on devices; reads and `synchronize` wait. */
     mm_status (*run)(mm_backend *backend, const mm_kernel *kernel, const mm_kernel_call *call,

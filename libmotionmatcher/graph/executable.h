@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A planned graph: dead nodes dropped, recomputation chosen for a memory budget, every buffer given an
- * offset in one arena, every kernel prepared. The peak is known before anything large is allocated.
+ * A planned graph: dead nodes dropped, recomputation chosen for a memory budget, every buffer given
+ * an offset in one arena, every kernel prepared. The peak is known before anything large is
+ * allocated.
  */
 #ifndef MM_GRAPH_EXECUTABLE_H
 #define MM_GRAPH_EXECUTABLE_H
@@ -19,10 +20,10 @@ typedef struct mm_compile_options {
 } mm_compile_options;
 
 typedef struct mm_plan_summary {
-    size_t arena_bytes;     /* activations, inputs, outputs, workspace: the arena's size */
-    size_t workspace_bytes; /* of these: the largest workspace of a kernel */
-    size_t kept_bytes;      /* activations alive when the backward pass begins */
-    double flops, recomputed_flops;
+    size_t arena_bytes;             /* activations, inputs, outputs, workspace: the arena's size */
+    size_t workspace_bytes;         /* of these: the largest workspace of a kernel */
+    size_t kept_bytes;              /* activations alive when the backward pass begins */
+    double flops, recomputed_flops; /* of one run, and of these the recomputed ones */
     int32_t nodes, recomputed_nodes;
 } mm_plan_summary;
 
@@ -37,8 +38,9 @@ void mm_executable_summary(const mm_executable *executable, mm_plan_summary *out
 /* A table of the plan, one line a node, for debugging; free with mm_free. */
 char *mm_executable_describe(const mm_executable *executable);
 
-/* Takes the arena's memory (done by the first write or run otherwise) and gives it back. Executables
-   that never run at the same time may share one block: `shared` of at least arena_bytes, or NULL. */
+/* Takes the arena's memory (done by the first write or run otherwise) and gives it back.
+   Executables that never run at the same time may share one block: `shared` of at least
+   arena_bytes, or NULL. */
 mm_status mm_executable_allocate(mm_executable *executable, void *shared, mm_error *error);
 void mm_executable_release(mm_executable *executable);
 

@@ -31,9 +31,9 @@ typedef enum mm_op {
 typedef enum mm_activation_kind {
     MM_ACTIVATION_NONE = 0,
     MM_ACTIVATION_SILU,
-    MM_ACTIVATION_GELU,       /* exact: x Phi(x) */
-    MM_ACTIVATION_GELU_TANH,  /* the tanh approximation */
-    MM_ACTIVATION_QUICK_GELU  /* x sigmoid(1.702 x) */
+    MM_ACTIVATION_GELU,      /* exact: x Phi(x) */
+    MM_ACTIVATION_GELU_TANH, /* the tanh approximation */
+    MM_ACTIVATION_QUICK_GELU /* x sigmoid(1.702 x) */
 } mm_activation_kind;
 
 /* Which rows of a token matrix [rows, channels] form a sequence: row (o, s, i) of
@@ -128,7 +128,7 @@ typedef struct mm_graph {
     const char *scope;
     bool differentiating; /* the nodes that follow are of the backward pass */
     mm_dtype compute;     /* element type of activations */
-    mm_error error;   /* the first error of building */
+    mm_error error;       /* the first error of building */
 } mm_graph;
 
 /* A node as a matrix: the last dimension is its columns, all leading ones together its rows. */
@@ -157,8 +157,9 @@ mm_status mm_graph_status(const mm_graph *graph, mm_error *error);
 mm_node *mm_graph_fail(mm_graph *graph, mm_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Appends a node: checks the sources against the op's row and infers shape and type. No dimension of
-   a node is 0, and its bytes fit in 63 bits. Leaves and views are made by their builders (ops.h). */
+/* Appends a node: checks the sources against the op's row and infers shape and type. No dimension
+   of a node is 0, and its bytes fit in 63 bits. Leaves and views are made by their builders
+   (ops.h). */
 mm_node *mm_graph_add(mm_graph *graph, mm_op op, int32_t source_count, mm_node *const *source,
                       const mm_attributes *attributes);
 

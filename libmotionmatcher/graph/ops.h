@@ -11,7 +11,7 @@
 
 /* Leaves. */
 mm_node *mm_input(mm_graph *g, const char *name, mm_dtype dtype, const mm_shape *shape);
-mm_node *mm_weight_node(mm_graph *g, mm_weight *weight);    /* frozen: never gets a gradient */
+mm_node *mm_weight_node(mm_graph *g, mm_weight *weight); /* frozen: never gets a gradient */
 /* Trainable, f32. Asked again for the same weight, it gives the same node. */
 mm_node *mm_parameter_node(mm_graph *g, mm_weight *weight);
 
@@ -22,12 +22,12 @@ mm_node *mm_view(mm_graph *g, mm_node *x, const mm_shape *shape);
 mm_node *mm_linear(mm_graph *g, mm_node *x, mm_node *weight, mm_node *bias, mm_node *addend);
 /* Group i of the channels goes through matrix i: x[..., G K], weight[G, N, K] -> [..., G N]. */
 mm_node *mm_grouped_linear(mm_graph *g, mm_node *x, mm_node *weight);
-/* General: a[M, K] and b[K, N] as attributes say; sources a, b, bias, addend. The matrices of a and b
-   are the last dimension (columns) and all leading ones together (rows). The result is
-   [leading dimensions of a, N], or [M, N] with transpose_a. With groups G > 1 there are two forms:
-     a[..., G K], b[G, K, N] (or [G, N, K] with transpose_b) -> [..., G N]
-     a[R, G M] with transpose_a, b[R, G N]                   -> [G, M, N]
-   where group i means the i-th run of the columns, and matrix i. */
+/* General: a[M, K] and b[K, N] as attributes say; sources a, b, bias, addend. The matrices of a and
+   b are the last dimension (columns) and all leading ones together (rows). The result is [leading
+   dimensions of a, N], or [M, N] with transpose_a. With groups G > 1 there are two forms: a[..., G
+   K], b[G, K, N] (or [G, N, K] with transpose_b) -> [..., G N] a[R, G M] with transpose_a, b[R, G
+   N]                   -> [G, M, N] where group i means the i-th run of the columns, and matrix i.
+ */
 mm_node *mm_matmul(mm_graph *g, mm_node *a, mm_node *b, mm_node *bias, mm_node *addend,
                    const mm_attributes *attributes);
 
@@ -37,12 +37,12 @@ mm_node *mm_conv2d(mm_graph *g, mm_node *x, mm_node *weight, mm_node *bias, mm_n
                    int32_t stride, const int32_t padding[4]);
 /* Convolution over frames with three taps: x[clips frames, H, W, Ci], weight[3, Co, Ci]:
    y_f = W0 x_{f-1} + W1 x_f + W2 x_{f+1} + bias + addend, zero outside the clip. */
-mm_node *mm_temporal_conv(mm_graph *g, mm_node *x, mm_node *weight, mm_node *bias,
-                          mm_node *addend, int64_t frames);
+mm_node *mm_temporal_conv(mm_graph *g, mm_node *x, mm_node *weight, mm_node *bias, mm_node *addend,
+                          int64_t frames);
 
 /* Normalises each (instance, group of channels) over the instance's rows and the group's channels,
-   then scale and shift by weight[C] and bias[C], then the activation. instances = frames for spatial
-   layers, = clips for temporal ones. */
+   then scale and shift by weight[C] and bias[C], then the activation. instances = frames for
+   spatial layers, = clips for temporal ones. */
 mm_node *mm_group_norm(mm_graph *g, mm_node *x, mm_node *weight, mm_node *bias, int64_t groups,
                        float eps, int64_t instances, mm_activation_kind activation);
 mm_node *mm_layer_norm(mm_graph *g, mm_node *x, mm_node *weight, mm_node *bias, float eps);
@@ -52,8 +52,8 @@ mm_node *mm_activation(mm_graph *g, mm_node *x, mm_activation_kind kind);
 mm_node *mm_geglu(mm_graph *g, mm_node *x);
 mm_node *mm_add(mm_graph *g, mm_node *a, mm_node *b);
 mm_node *mm_scale(mm_graph *g, mm_node *x, float factor);
-/* coefficients[first] * a + coefficients[second] * b; coefficients is an f32 input that changes from
-   run to run. b may be NULL. */
+/* coefficients[first] * a + coefficients[second] * b; coefficients is an f32 input that changes
+   from run to run. b may be NULL. */
 mm_node *mm_combine(mm_graph *g, mm_node *coefficients, mm_node *a, int32_t first, mm_node *b,
                     int32_t second);
 mm_node *mm_clamp(mm_graph *g, mm_node *x, float low, float high);
@@ -63,10 +63,10 @@ mm_node *mm_dropout(mm_graph *g, mm_node *x, mm_node *key, float probability, ui
 /* Adds rows[B, C] to x[B R..., C]: row b to the b-th of B equal runs of rows. */
 mm_node *mm_add_rows(mm_graph *g, mm_node *x, mm_node *rows);
 
-mm_node *mm_concat(mm_graph *g, mm_node *a, mm_node *b); /* along the channels */
+mm_node *mm_concat(mm_graph *g, mm_node *a, mm_node *b);                  /* along the channels */
 mm_node *mm_slice(mm_graph *g, mm_node *x, int64_t first, int64_t count); /* of the channels */
-/* x[F, H, W, C]; row y comes from row min(floor(y * s), H - 1) with s = (float)H / (float)height, in
-   single precision as PyTorch does; columns likewise. */
+/* x[F, H, W, C]; row y comes from row min(floor(y * s), H - 1) with s = (float)H / (float)height,
+   in single precision as PyTorch does; columns likewise. */
 mm_node *mm_resize_nearest(mm_graph *g, mm_node *x, int64_t height, int64_t width);
 /* Rows of table[V, C] by ids[...] (i64) -> [..., C]. An id out of range fails the run. */
 mm_node *mm_embedding(mm_graph *g, mm_node *table, mm_node *ids);
@@ -81,8 +81,8 @@ mm_node *mm_attention(mm_graph *g, mm_node *qkv, mm_sequences sequences, int64_t
 /* Its probabilities averaged over the heads: [outer inner, length, length]. */
 mm_node *mm_attention_map(mm_graph *g, mm_node *qkv, mm_sequences sequences, int64_t heads,
                           int64_t head_width);
-/* Queries q[..., heads width] against kv[B, tokens, 2 heads width] = (k, v); the rows of q are B equal
-   runs. */
+/* Queries q[..., heads width] against kv[B, tokens, 2 heads width] = (k, v); the rows of q are B
+   equal runs. */
 mm_node *mm_cross_attention(mm_graph *g, mm_node *q, mm_node *kv, int64_t heads,
                             int64_t head_width);
 /* Its probabilities averaged over the heads: [rows, tokens]. */
@@ -93,11 +93,10 @@ mm_node *mm_cross_attention_map(mm_graph *g, mm_node *q, mm_node *kv, int64_t he
 mm_node *mm_mean_squared_error(mm_graph *g, mm_node *a, mm_node *b);
 
 /*
- * Gradient ops, which mm_graph_differentiate builds. They take the forward op's sources that they need,
- * then dy, and the forward op's attributes:
- *   group_norm_grad(x, weight, bias, dy)   layer_norm_grad(x, weight, dy)
- *   activation_grad(x, dy)                 geglu_grad(x, dy)           clamp_grad(x, dy)
- *   attention_grad(qkv, dy)                attention_map_grad(qkv, dy)
+ * Gradient ops, which mm_graph_differentiate builds. They take the forward op's sources that they
+ * need, then dy, and the forward op's attributes: group_norm_grad(x, weight, bias, dy)
+ * layer_norm_grad(x, weight, dy) activation_grad(x, dy)                 geglu_grad(x, dy)
+ * clamp_grad(x, dy) attention_grad(qkv, dy)                attention_map_grad(qkv, dy)
  *   cross_attention_grad(q, kv, dy) and cross_attention_map_grad(q, kv, dy): of q alone
  *   mean_squared_error_grad(a, b, dy): of a; dy is the scalar's
  * In these the weight stays source 1, as in the forward op:

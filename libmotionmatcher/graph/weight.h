@@ -51,9 +51,9 @@ void mm_weight_set_init(mm_weight_set *set, mm_dtype dtype);
 void mm_weight_set_free(mm_weight_set *set);
 
 /*
- * The weight of that name: declared on first use, found again afterwards (a second graph of the same
- * network shares its weights). `shape` is the shape the ops see. NULL without memory, or when it
- * was declared before with another shape.
+ * The weight of that name: declared on first use, found again afterwards (a second graph of the
+ * same network shares its weights). `shape` is the shape the ops see. NULL without memory, or when
+ * it was declared before with another shape.
  */
 mm_weight *mm_weight_declare(mm_weight_set *set, const mm_weight_part *part, int32_t part_count,
                              const mm_shape *shape, mm_dtype dtype, mm_weight_order order);

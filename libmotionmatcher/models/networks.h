@@ -7,6 +7,7 @@
 #include "models/builder.h"
 
 #define MM_MAX_LEVELS 8
+#define MM_MAX_LAYERS 32 /* of a block */
 
 /* UNet3DConditionModel: unet/config.json. */
 typedef struct mm_unet_config {

@@ -7,6 +7,7 @@
 #define MM_SAMPLING_SCHEDULER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -52,8 +53,8 @@ mm_prediction_terms mm_scheduler_terms(const mm_scheduler *scheduler, int64_t ti
    config says so. */
 void mm_scheduler_step(const mm_scheduler *scheduler, int64_t from, int64_t to, float *sample,
                        const float *model_output, size_t count);
-/* One DDIM inversion step in place, up from `from` to `to` (from < to), with the model's output at
-   `to`; never clips. */
+/* One DDIM inversion step in place, up from `from` to `to` (from < to), with the model's output for
+   timestep `to`, which is split at the noise level of `from`, the sample's; never clips. */
 void mm_scheduler_invert_step(const mm_scheduler *scheduler, int64_t from, int64_t to,
                               float *sample, const float *model_output, size_t count);
 

@@ -9,6 +9,7 @@ is raised to four times PyTorch's error where that is more; the exit status says
 kept (1: no, 2: the tools are missing).
 """
 import argparse
+import json
 import shutil
 import signal
 import subprocess
@@ -145,7 +146,7 @@ def check_replay(subject, verdict, work):
             )  # fmt: skip
             compare_replay(subject, verdict, label, load_file(target), settings, given)
         except (RuntimeError, KeyError, OSError) as problem:
-            verdict.broken(subject.name, label, repr(problem) if isinstance(problem, KeyError) else problem)
+            verdict.broken(subject.name, label, repr(problem))
 
 
 def compare_replay(subject, verdict, label, ours, settings, given):
@@ -382,29 +383,36 @@ def lora_bytes(folder, step):
 
 
 def check_runs(subject, verdict, work):
-    steps = 4
+    steps = 16
+    runs = {"b": "run twice", "c": "resumed", "d": "killed, resumed", "e": "interrupted, resumed"}
     try:
         for name in ("a", "b"):
             subject.run("mm-train", *train_options(subject, steps, work / name))
         subject.run("mm-train", *train_options(subject, 2, work / "c"))
         run_tool([subject.tools / "mm-train", "--resume", work / "c", "--steps", steps])
-        killed_and_resumed(subject, steps, work / "d")
+        stopped_and_resumed(subject, steps, work / "d", signal.SIGKILL, -signal.SIGKILL)
+        stopped_and_resumed(subject, steps, work / "e", signal.SIGINT, 130)
         whole = lora_bytes(work / "a", steps)
-        for name, title in (("b", "run twice"), ("c", "resumed"), ("d", "killed, resumed")):
+        for name, title in runs.items():
             differs = float(lora_bytes(work / name, steps) != whole)
             verdict.figure(subject.name, "equal bytes", title, differs, 0)
+            lines = (work / name / "metrics.jsonl").read_text().splitlines()
+            counted = [json.loads(line)["step"] for line in lines]
+            wrong = float(counted != list(range(1, steps + 1)))
+            verdict.figure(subject.name, "metrics.jsonl", title, wrong, 0)
     except (RuntimeError, OSError) as problem:
         verdict.broken(subject.name, "equal bytes", problem)
 
 
-def killed_and_resumed(subject, steps, out):
+def stopped_and_resumed(subject, steps, out, how, expected):
     options = [str(o) for o in train_options(subject, steps, out)]
     command = [subject.tools / "mm-train", "--model", subject.folder, "--precision", "f32", *options]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None and not (out / "checkpoint-2" / "lora.safetensors").exists():
-        time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+        time.sleep(0.001)
+    process.send_signal(how)
+    if process.wait() != expected:
+        raise RuntimeError(f"{how.name}: exit {process.returncode} instead of {expected}")
     run_tool([subject.tools / "mm-train", "--resume", out])
 
 

@@ -167,7 +167,8 @@ def main():
             bad = error is not None and not error < LIMITS.get(check.__name__, 1e-12)
             failed |= bad
             shown = "not in diffusers" if error is None else f"{error:.1e}"
-            print(f"{folder.name:20} {check.__name__:16} {shown}{'  WRONG' if bad else ''}", flush=True)
+            note = "  WRONG" if bad else ""
+            print(f"{folder.name:20} {check.__name__:16} {shown}{note}", flush=True)
     sys.exit(failed)
 
 
