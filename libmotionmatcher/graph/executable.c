@@ -221,7 +221,7 @@ static mm_status check_weights(const mm_executable *e, mm_error *error)
 {
     for (int32_t i = 0; i < e->plan.count; i++) {
         const mm_weight *weight = e->plan.step[i].node->weight;
-        if (weight && !weight->data)
+        if (weight && !weight->data && !weight->packed)
             return mm_fail(error, MM_ERR_USAGE, "the weight %s is not loaded", weight->name);
     }
     return MM_OK;
