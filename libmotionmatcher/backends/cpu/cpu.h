@@ -9,13 +9,13 @@
 #include "graph/backend.h"
 
 /*
- * threads: at most as many threads work on one kernel; 0 for one per processor that this process may
- * use. The host program's own OpenMP setting is restored after every call.
+ * threads: at most as many threads work on one kernel; 0 for one per processor that this process
+ * may use. The host program's own OpenMP setting is restored after every call.
  *
- * isa_mask: the best instruction set that may be used, "sse4", "avx2" or "avx512"; NULL for what the
- * processor has. oneDNN's part of it holds for the whole process and only if nothing in the process
- * has used oneDNN before: a later backend with another mask computes the same values, but its
- * products may run on the earlier mask's instructions.
+ * isa_mask: the best instruction set that may be used, "sse4", "avx2" or "avx512"; NULL for what
+ * the processor has. oneDNN's part of it holds for the whole process and only if nothing in the
+ * process has used oneDNN before: a later backend with another mask computes the same values, but
+ * its products may run on the earlier mask's instructions.
  *
  * One thread at a time may use a backend, its executables and the weights they share.
  *

@@ -17,7 +17,8 @@ struct dnnl_engine;
 struct dnnl_stream;
 
 typedef struct mm_cpu_context {
-    int threads; /* already OpenMP's setting when a kernel is called: parallel regions need no clause */
+    int threads; /* already OpenMP's setting when a kernel is called: parallel regions need no
+                    clause */
     mm_isa isa;
     struct dnnl_engine *engine;
     struct dnnl_stream *stream;
@@ -47,7 +48,10 @@ typedef struct mm_cpu_kernel {
  * MM_AT_LEVEL(mm_simd_sum) is then mm_simd_sum_avx2 and so on; MM_LEVELS(mm_simd_sum) lists the
  * three for a table indexed by mm_isa.
  */
-#define MM_LEVELS(name) {name##_sse4, name##_avx2, name##_avx512}
+#define MM_LEVELS(name)                         \
+    {                                           \
+        name##_sse4, name##_avx2, name##_avx512 \
+    }
 #ifdef MM_SIMD_LEVEL
 #define MM_PASTE_LEVEL_(name, level) name##_##level
 #define MM_PASTE_LEVEL(name, level) MM_PASTE_LEVEL_(name, level)
