@@ -30,12 +30,51 @@ mm_attention_tile mm_attention_begin(const mm_attention *job)
     return (mm_attention_tile){.job = job, .scratch = job->workspace + offset, .held = -1};
 }
 
-static void gather(float *to, mm_rows from, const mm_attention_layout *l)
+typedef float quad __attribute__((vector_size(16)));
+typedef float quad_in_memory __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* 4 x 4 numbers: to[j, i] = factor from[i, j] */
+MM_INLINE void transpose_block(const float *from, int64_t from_row, float factor, float *to,
+                               int64_t to_row)
 {
-    size_t rest = (size_t)(l->padded - l->width) * sizeof(float);
-    for (int64_t k = 0; k < l->keys; k++, to += l->padded) {
-        memcpy(to, from.data + k * from.stride, (size_t)l->width * sizeof(float));
-        memset(to + l->width, 0, rest);
+    quad a = *(const quad_in_memory *)from * factor;
+    quad b = *(const quad_in_memory *)(from + from_row) * factor;
+    quad c = *(const quad_in_memory *)(from + 2 * from_row) * factor;
+    quad d = *(const quad_in_memory *)(from + 3 * from_row) * factor;
+    quad ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+    quad cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+    quad ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    quad cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    *(quad_in_memory *)to = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+    *(quad_in_memory *)(to + to_row) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+    *(quad_in_memory *)(to + 2 * to_row) = __builtin_shufflevector(ab_high, cd_high, 0, 1, 4, 5);
+    *(quad_in_memory *)(to + 3 * to_row) = __builtin_shufflevector(ab_high, cd_high, 2, 3, 6, 7);
+}
+
+static void transpose(mm_rows from, int64_t rows, int64_t columns, float factor, float *to,
+                      int64_t to_row)
+{
+    int64_t whole_rows = rows & ~3, whole_columns = columns & ~3;
+    for (int64_t i = 0; i < whole_rows; i += 4)
+        for (int64_t j = 0; j < whole_columns; j += 4)
+            transpose_block(from.data + i * from.stride + j, from.stride, factor,
+                            to + j * to_row + i, to_row);
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = i < whole_rows ? whole_columns : 0; j < columns; j++)
+            to[j * to_row + i] = from.data[i * from.stride + j] * factor;
+}
+
+static void copy_scaled(mm_rows from, int64_t rows, int64_t columns, float factor, float *to,
+                        int64_t to_row)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        const float *row = from.data + i * from.stride;
+        float *out = to + i * to_row;
+#pragma omp simd
+        for (int64_t j = 0; j < columns; j++)
+            out[j] = row[j] * factor;
+        for (int64_t j = columns; j < to_row; j++)
+            out[j] = 0.0f;
     }
 }
 
@@ -54,9 +93,9 @@ static void find_keys(mm_attention_tile *tile)
     }
     tile->key = (mm_rows){tile->scratch + l->key, l->padded};
     tile->value = (mm_rows){tile->scratch + l->value, l->padded};
-    gather(tile->scratch + l->key, key, l);
+    copy_scaled(key, l->keys, l->width, 1.0f, tile->scratch + l->key, l->padded);
     if (l->value)
-        gather(tile->scratch + l->value, value, l);
+        copy_scaled(value, l->keys, l->width, 1.0f, tile->scratch + l->value, l->padded);
 }
 
 void mm_attention_seek(mm_attention_tile *tile, int64_t sequence, int64_t head, int64_t first)
@@ -78,22 +117,14 @@ void mm_attention_load(const mm_attention_tile *tile, const float *from, int64_t
 {
     const mm_attention_layout *l = &tile->job->layout;
     int64_t first = mm_attention_row(l, l->queries, tile->sequence, tile->first);
-    from += first * row + tile->head * l->width;
-    for (int64_t q = 0; q < tile->count; q++, from += l->inner * row) {
+    mm_rows rows = {from + first * row + tile->head * l->width, l->inner * row};
+    transpose(rows, tile->count, l->width, factor, transposed, l->lanes);
+    if (tile->count < l->lanes)
         for (int64_t d = 0; d < l->width; d++)
-            transposed[d * l->lanes + q] = from[d] * factor;
-        if (!straight)
-            continue;
-        for (int64_t d = 0; d < l->width; d++)
-            straight[q * l->padded + d] = from[d] * factor;
-        for (int64_t d = l->width; d < l->padded; d++)
-            straight[q * l->padded + d] = 0.0f;
-    }
-    if (tile->count == l->lanes)
-        return;
-    for (int64_t d = 0; d < l->width; d++)
-        for (int64_t q = tile->count; q < l->lanes; q++)
-            transposed[d * l->lanes + q] = 0.0f;
+            for (int64_t q = tile->count; q < l->lanes; q++)
+                transposed[d * l->lanes + q] = 0.0f;
+    if (straight)
+        copy_scaled(rows, tile->count, l->width, factor, straight, l->padded);
 }
 
 /* A query sees no key after itself. */

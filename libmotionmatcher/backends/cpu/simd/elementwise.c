@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <immintrin.h>
+
 #include "backends/cpu/simd/kernel.h"
 #include "backends/cpu/simd/vector.h"
 
@@ -84,51 +86,85 @@ MM_SIMD_KERNEL(add_rows)
     }
 }
 
-#define PHILOX_BLOCKS 64 /* of four numbers each */
+/* Products of the lanes' low halves; what the high halves hold does not matter. */
+typedef uint64_t wide __attribute__((vector_size(MM_VECTOR_BYTES)));
+#if MM_LANES == 16
+#define MULTIPLY_LOW(a, b) ((wide)_mm512_mul_epu32((__m512i)(a), (__m512i)(b)))
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#elif MM_LANES == 8
+#define MULTIPLY_LOW(a, b) ((wide)_mm256_mul_epu32((__m256i)(a), (__m256i)(b)))
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#else
+#define MULTIPLY_LOW(a, b) ((wide)_mm_mul_epu32((__m128i)(a), (__m128i)(b)))
+#define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 2)
+#define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 1, 3)
+#endif
+#define WIDE_LANES (MM_LANES / 2)
 
-/* base/rng.h's generator on many blocks at once: the same bits. */
-static void uniforms(const int32_t key[3], uint32_t stream, uint64_t first_block,
-                     float out[4 * PHILOX_BLOCKS])
+/* base/rng.h's generator, a block to a lane: the same bits, 4 WIDE_LANES words in order. */
+MM_INLINE void philox(const int32_t key[3], uint32_t stream, uint64_t first_block, wide words[2])
 {
-#pragma omp simd
-    for (int lane = 0; lane < PHILOX_BLOCKS; lane++) {
-        uint64_t block = first_block + (uint64_t)lane;
-        uint32_t key0 = (uint32_t)key[0], key1 = (uint32_t)key[1];
-        uint32_t c0 = (uint32_t)block, c1 = (uint32_t)(block >> 32);
-        uint32_t c2 = (uint32_t)key[2], c3 = stream;
+    uint32_t key0 = (uint32_t)key[0], key1 = (uint32_t)key[1];
+    wide zero = {0}, block = zero + first_block;
+    for (int lane = 0; lane < WIDE_LANES; lane++)
+        block[lane] += (uint64_t)lane;
+    wide c0 = block, c1 = block >> 32, c2 = zero + (uint32_t)key[2], c3 = zero + stream;
 #pragma GCC unroll 10
-        for (int round = 0; round < 10; round++) {
-            uint64_t a = (uint64_t)0xD2511F53u * c0, b = (uint64_t)0xCD9E8D57u * c2;
-            c0 = (uint32_t)(b >> 32) ^ c1 ^ key0;
-            c2 = (uint32_t)(a >> 32) ^ c3 ^ key1;
-            c1 = (uint32_t)b;
-            c3 = (uint32_t)a;
-            key0 += 0x9E3779B9u;
-            key1 += 0xBB67AE85u;
-        }
-        out[4 * lane] = (float)(int32_t)(c0 >> 8) * 0x1p-24f;
-        out[4 * lane + 1] = (float)(int32_t)(c1 >> 8) * 0x1p-24f;
-        out[4 * lane + 2] = (float)(int32_t)(c2 >> 8) * 0x1p-24f;
-        out[4 * lane + 3] = (float)(int32_t)(c3 >> 8) * 0x1p-24f;
+    for (int round = 0; round < 10; round++) {
+        wide a = MULTIPLY_LOW(c0, zero + 0xD2511F53u), b = MULTIPLY_LOW(c2, zero + 0xCD9E8D57u);
+        c0 = (b >> 32) ^ c1 ^ (uint64_t)key0;
+        c2 = (a >> 32) ^ c3 ^ (uint64_t)key1;
+        c1 = b;
+        c3 = a;
+        key0 += 0x9E3779B9u;
+        key1 += 0xBB67AE85u;
+    }
+    wide first = (c0 & 0xffffffffu) | c1 << 32, second = (c2 & 0xffffffffu) | c3 << 32;
+    words[0] = ZIP_LOW(first, second);
+    words[1] = ZIP_HIGH(first, second);
+}
+
+typedef struct dropout_job {
+    const int32_t *key;
+    uint32_t stream;
+    float probability;
+} dropout_job;
+
+MM_INLINE mm_vec drop(mm_vec x, wide words, float probability)
+{
+    typedef uint32_t unsigned_lanes __attribute__((vector_size(MM_VECTOR_BYTES)));
+    mm_ivec bits = (mm_ivec)((unsigned_lanes)words >> 8);
+    mm_vec uniform = __builtin_convertvector(bits, mm_vec) * 0x1p-24f;
+    return mm_select(uniform < probability, mm_splat(0.0f), x / (1.0f - probability));
+}
+
+/* Elements first .. first + count of the whole; `first` begins a block. */
+static void drop_run(const dropout_job *job, float *y, const float *x, int64_t first, int64_t count)
+{
+    wide words[2];
+    int64_t i = 0;
+    for (; i + 2 * MM_LANES <= count; i += 2 * MM_LANES) {
+        philox(job->key, job->stream, (uint64_t)(first + i) / 4, words);
+        mm_store(y + i, drop(mm_load(x + i), words[0], job->probability));
+        mm_store(y + i + MM_LANES, drop(mm_load(x + i + MM_LANES), words[1], job->probability));
+    }
+    philox(job->key, job->stream, (uint64_t)(first + i) / 4, words);
+    for (int part = 0; part < 2 && i < count; part++, i += MM_LANES) {
+        int64_t rest = mm_smaller(MM_LANES, count - i);
+        mm_store_part(y + i, drop(mm_load_part(x + i, rest), words[part], job->probability), rest);
     }
 }
 
 MM_SIMD_KERNEL(dropout)
 {
-    const int64_t run = 4 * PHILOX_BLOCKS;
     int64_t count = mm_shape_elements(&call->node->shape);
-    float probability = call->node->attr.dropout.probability, keep = 1.0f - probability;
-    uint32_t stream = call->node->attr.dropout.stream;
+    dropout_job job = {call->source[1], call->node->attr.dropout.stream,
+                       call->node->attr.dropout.probability};
     float *y = call->destination;
     const float *x = call->source[0];
-    const int32_t *key = call->source[1];
 #pragma omp parallel for schedule(static) if (count > CHUNK)
-    for (int64_t first = 0; first < count; first += run) {
-        float uniform[4 * PHILOX_BLOCKS];
-        uniforms(key, stream, (uint64_t)first / 4, uniform);
-        int64_t n = mm_smaller(run, count - first);
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            y[first + i] = uniform[i] < probability ? 0.0f : x[first + i] / keep;
-    }
+    for (int64_t first = 0; first < count; first += CHUNK)
+        drop_run(&job, y + first, x + first, first, mm_smaller(CHUNK, count - first));
 }
