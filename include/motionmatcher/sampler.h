@@ -38,7 +38,8 @@ MM_API void mm_sampler_free(mm_sampler **sampler);
 /** The memory plan, without loading weights: reports MM_EVENT_PLAN. */
 MM_API mm_status mm_sampler_plan(mm_sampler *sampler);
 /**
- * Draws all videos (repeat_num) and writes what the options name. Between two videos a stop is honoured.
+ * Draws all videos (repeat_num) and writes what the options name. A stop is honoured after the
+ * step at hand.
  * @param out receives the last video, to be freed with mm_video_free(), or NULL with steps_only;
  *            may be NULL.
  * @return MM_OK; MM_ERR_NONFINITE: a sample is not finite; MM_ERR_RUNTIME: a file cannot be written;

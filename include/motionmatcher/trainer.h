@@ -30,19 +30,21 @@ typedef struct mm_trainer mm_trainer;
 MM_API mm_status mm_trainer_create(mm_trainer **out, mm_model *model, const mm_options *options);
 
 /**
- * The options of an existing run, read from its config.json into `options` (table "train") as
- * MM_SOURCE_FILE. Options that were set before must agree, except steps and output_dir.
+ * Completes options from an existing run's config.json, as MM_SOURCE_FILE, and sets output_dir to
+ * its directory. Options that were set before must agree with the run, except steps and output_dir.
+ * @param options   of table "train".
+ * @param directory of the run.
  * @return MM_OK; MM_ERR_INPUT: no run there, or damaged; MM_ERR_USAGE: settings disagree (the message
  *         names the first); MM_ERR_MEMORY.
  */
 MM_API mm_status mm_trainer_load_options(mm_options *options, const char *directory);
 /**
- * Goes on with a run from its newest whole checkpoint, or from step 1 where there is none.
+ * Goes on with the run in the options' output_dir from its newest whole checkpoint, or from step 1
+ * where there is none.
  * @param options as mm_trainer_load_options() left them.
  * @return as mm_trainer_create(), and MM_ERR_INPUT: latents or checkpoints of another configuration.
  */
-MM_API mm_status mm_trainer_resume(mm_trainer **out, mm_model *model, const mm_options *options,
-                                   const char *directory);
+MM_API mm_status mm_trainer_resume(mm_trainer **out, mm_model *model, const mm_options *options);
 /** Cancels nothing and writes nothing: what was not saved is lost. Sets *trainer to NULL. */
 MM_API void mm_trainer_free(mm_trainer **trainer);
 

@@ -71,6 +71,16 @@ static void initialise(mm_lora_module *module, uint64_t seed)
         down[i] *= deviation;
 }
 
+void mm_lora_set_reset(mm_lora_set *set, uint64_t seed)
+{
+    for (int32_t i = 0; i < set->count; i++) {
+        if (!set->module[i].rank)
+            continue;
+        initialise(&set->module[i], seed);
+        memset(set->module[i].up.data, 0, set->module[i].up.bytes);
+    }
+}
+
 mm_status mm_lora_set_create(mm_lora_set *out, const mm_site_list *sites, int64_t rank,
                              uint64_t seed, const mm_logger *logger, mm_error *error)
 {
@@ -93,6 +103,32 @@ mm_status mm_lora_set_create(mm_lora_set *out, const mm_site_list *sites, int64_
                "rank %lld is above the sides of %d layers and was clamped there", (long long)rank,
                clamped);
     return status;
+}
+
+mm_status mm_lora_set_create_like(mm_lora_set *out, const mm_lora_set *like, mm_error *error)
+{
+    *out = (mm_lora_set){.rank = like->rank};
+    out->module = mm_calloc((size_t)like->count, sizeof(*out->module));
+    if (!out->module)
+        return mm_fail_memory(error, "a LoRA", (size_t)like->count * sizeof(*out->module));
+    out->count = like->count;
+    mm_status status = MM_OK;
+    for (int32_t i = 0; status == MM_OK && i < like->count; i++) {
+        out->module[i].site = like->module[i].site;
+        if (like->module[i].rank)
+            status = mm_lora_module_allocate(&out->module[i], like->module[i].rank, error);
+    }
+    if (status != MM_OK)
+        mm_lora_set_free(out);
+    return status;
+}
+
+size_t mm_lora_set_bytes(const mm_lora_set *set)
+{
+    size_t bytes = 0;
+    for (int32_t i = 0; i < set->count; i++)
+        bytes += set->module[i].down.bytes + set->module[i].up.bytes;
+    return bytes;
 }
 
 /* Writes the A and the B of target `part` of a module; false without memory. */

@@ -30,6 +30,12 @@ typedef struct mm_lora_set {
 mm_status mm_lora_set_create(mm_lora_set *out, const mm_site_list *sites, int64_t rank,
                              uint64_t seed, const mm_logger *logger, mm_error *error);
 void mm_lora_set_free(mm_lora_set *set);
+/* The initial values again, in place. */
+void mm_lora_set_reset(mm_lora_set *set, uint64_t seed);
+/* The same modules and ranks, all zero: gradients and moments are sets too. */
+mm_status mm_lora_set_create_like(mm_lora_set *out, const mm_lora_set *like, mm_error *error);
+/* Bytes of all matrices. */
+size_t mm_lora_set_bytes(const mm_lora_set *set);
 
 /* Reads PEFT names, or the released code's positional list. MM_ERR_INPUT: for another model, a rank
    of 0 or above a layer's sides, a half without its other, nothing that applies. */

@@ -241,7 +241,7 @@ static mm_status write_inputs(mm_training_step *step, const mm_step_input *input
 static mm_status read_scalar(mm_training_step *step, const mm_node *node, double *out,
                              mm_error *error)
 {
-    float value = NAN;
+    float value = 0.0f; /* a dropped term adds nothing */
     if (node)
         MM_TRY(mm_executable_read(step->executable, node, &value, sizeof(value), error));
     *out = (double)value;

@@ -28,7 +28,7 @@ typedef struct mm_step_input {
 } mm_step_input;
 
 typedef struct mm_step_losses {
-    double loss, spatial, temporal; /* NaN for a part that is dropped */
+    double loss, spatial, temporal; /* 0 for a part that is dropped */
 } mm_step_losses;
 
 /* Plans; loads and allocates nothing large. */

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <math.h>
+#include <string.h>
+
+#include "api/lora_internal.h"
+#include "api/sampler_internal.h"
+#include "api/status_internal.h"
+#include "api/video_internal.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "training/checkpoint.h"
+
+static mm_status newest(const char *folder, int64_t *step, mm_error *error)
+{
+    int64_t *steps = NULL;
+    size_t count = 0;
+    MM_TRY(mm_checkpoint_list(folder, &steps, &count, error));
+    if (count)
+        *step = steps[0];
+    mm_free(steps);
+    return count ? MM_OK
+                 : mm_fail(error, MM_ERR_INPUT, "%s: there is no checkpoint-<step> here", folder);
+}
+
+mm_status mm_sampler_checkpoint_path(const mm_sample_config *config, char **out, mm_error *error)
+{
+    int64_t step = config->checkpoint_index;
+    *out = NULL;
+    if (step == MM_NOT_GIVEN)
+        MM_TRY(newest(config->checkpoint_folder, &step, error));
+    *out = mm_format("%s/checkpoint-%lld", config->checkpoint_folder, (long long)step);
+    if (!*out)
+        return mm_fail_memory(error, "a path", strlen(config->checkpoint_folder));
+    if (mm_path_is_directory(*out))
+        return MM_OK;
+    mm_status status = mm_fail(error, MM_ERR_INPUT, "%s: no such checkpoint", *out);
+    mm_free(*out);
+    *out = NULL;
+    return status;
+}
+
+/* "file.safetensors:0.5": a weight is what follows the last colon, when it is a number and the whole
+   text is no path itself. */
+static mm_status split_weight(const char *text, char **path, double *weight, mm_error *error)
+{
+    const char *colon = strrchr(text, ':');
+    *weight = 1.0;
+    bool whole = mm_path_is_file(text) || mm_path_is_directory(text);
+    bool number = !whole && colon && mm_parse_double(colon + 1, weight);
+    if (number && (!isfinite(*weight) || fabs(*weight) > 1000.0))
+        return mm_fail(error, MM_ERR_USAGE, "lora %s: the weight must lie in -1000..1000", text);
+    *path = number ? mm_strndup(text, (size_t)(colon - text)) : mm_strdup(text);
+    return *path ? MM_OK : mm_fail_memory(error, "a path", strlen(text));
+}
+
+static mm_status add_lora(mm_sampler *s, const char *path, double weight, mm_error *error)
+{
+    char *file = NULL;
+    mm_lora_set *set = &s->lora[s->stack.count];
+    MM_TRY(mm_lora_resolve_path(path, &file, error));
+    mm_status status = mm_lora_set_load(set, &s->model->parts.sites, file,
+                                        &s->model->context->logger, error);
+    mm_free(file);
+    MM_TRY(status);
+    s->use[s->stack.count++] = (mm_lora_use){
+        .set = set,
+        .scale = (float)(weight * s->config->lora_scale),
+    };
+    return MM_OK;
+}
+
+static mm_status add_listed(mm_sampler *s, const char *text, mm_error *error)
+{
+    char *path = NULL;
+    double weight;
+    MM_TRY(split_weight(text, &path, &weight, error));
+    mm_status status = add_lora(s, path, weight, error);
+    mm_free(path);
+    return status;
+}
+
+static mm_status add_checkpoint(mm_sampler *s, mm_error *error)
+{
+    char *path = NULL;
+    MM_TRY(mm_sampler_checkpoint_path(s->config, &path, error));
+    mm_status status = add_lora(s, path, 1.0, error);
+    mm_free(path);
+    return status;
+}
+
+/* Explicit, else what the first LoRA that says so was trained with, else the method's own. */
+static int64_t choose_min_timestep(const mm_sampler *s)
+{
+    int64_t value;
+    if (s->config->min_timestep != MM_NOT_GIVEN)
+        return s->config->min_timestep;
+    for (int32_t i = 0; i < s->stack.count; i++) {
+        const char *text = mm_lora_set_get_metadata(&s->lora[i], "mm_min_timestep");
+        if (text && mm_parse_int(text, &value) && value >= 0)
+            return value;
+    }
+    return s->config->checkpoint_folder ? 500 : 0;
+}
+
+mm_status mm_sampler_read_loras(mm_sampler *s, mm_error *error)
+{
+    size_t count = s->config->lora.count + 1;
+    s->lora = mm_calloc(count, sizeof(*s->lora));
+    s->use = mm_calloc(count, sizeof(*s->use));
+    s->stack.use = s->use;
+    if (!s->lora || !s->use)
+        return mm_fail_memory(error, "LoRAs", count * sizeof(*s->lora));
+    if (s->config->checkpoint_folder)
+        MM_TRY(add_checkpoint(s, error));
+    for (size_t i = 0; i < s->config->lora.count; i++)
+        MM_TRY(add_listed(s, s->config->lora.item[i], error));
+    s->min_timestep = choose_min_timestep(s);
+    return MM_OK;
+}
+
+mm_status mm_sampler_read_latents(mm_sampler *s, mm_error *error)
+{
+    if (!s->config->init_latents)
+        return MM_OK;
+    return mm_latents_read_exact(s->config->init_latents, "latents", &s->drawing.latents,
+                                 &s->start, error);
+}
+
+/* The run's cached latents, ours or the released code's. Fresh; NULL when there are none. */
+static char *cached_latents(const char *folder)
+{
+    static const char *const names[] = {"cached_0.safetensors", "cached_0.pt"};
+    for (size_t i = 0; i < 2; i++) {
+        char *path = mm_format("%s/cached_latents/%s", folder, names[i]);
+        if (path && mm_path_is_file(path))
+            return path;
+        mm_free(path);
+    }
+    return NULL;
+}
+
+/* The mean of the posterior: an inversion should not depend on a draw. */
+static void posterior_mean(const mm_sampler *s, const float *moments, float *latents)
+{
+    size_t channels = (size_t)s->drawing.latents.channels;
+    float scaling = (float)s->model->parts.vae_config.scaling_factor;
+    for (size_t i = 0; i < mm_latent_elements(&s->drawing.latents); i++)
+        latents[i] = scaling * moments[i / channels * 2 * channels + i % channels];
+}
+
+static mm_status encode(mm_sampler *s, const mm_video *video, mm_error *error)
+{
+    const mm_drawing_settings *d = &s->drawing.settings;
+    mm_runtime runtime = mm_model_runtime(s->model);
+    size_t bytes = mm_latent_elements(&s->drawing.latents) * sizeof(float);
+    float *pixels = NULL, *moments = mm_malloc(2 * bytes);
+    s->reference = mm_malloc(bytes);
+    mm_status status = moments && s->reference ? mm_video_to_floats(video, &pixels, error)
+                                               : mm_fail_memory(error, "latents", 3 * bytes);
+    if (status == MM_OK)
+        status = mm_encode_frames(&s->model->parts, &runtime, pixels, d->frames, d->height,
+                                  d->width, moments, error);
+    if (status == MM_OK)
+        posterior_mean(s, moments, s->reference);
+    mm_free(pixels);
+    mm_free(moments);
+    return status;
+}
+
+static mm_status encode_video(mm_sampler *s, const char *path, mm_error *error)
+{
+    const mm_drawing_settings *d = &s->drawing.settings;
+    mm_decode_request request = {
+        .frame_step = 1,
+        .frame_count = d->frames,
+        .width = (int32_t)d->width,
+        .height = (int32_t)d->height,
+    };
+    mm_video *video = NULL;
+    MM_TRY(mm_video_decode_clip(&video, path, &request, &s->model->context->logger, error));
+    mm_status status = encode(s, video, error);
+    mm_video_free(&video);
+    return status;
+}
+
+mm_status mm_sampler_read_reference(mm_sampler *s, mm_error *error)
+{
+    const mm_sample_config *c = s->config;
+    const mm_latent_shape *shape = &s->drawing.latents;
+    if (!(s->noise_prior > 0.0) && !c->save_inversion)
+        return MM_OK;
+    if (c->reference_latents)
+        return mm_latents_read_exact(c->reference_latents, "latents", shape, &s->reference, error);
+    if (c->reference)
+        return encode_video(s, c->reference, error);
+    char *path = c->checkpoint_folder ? cached_latents(c->checkpoint_folder) : NULL;
+    if (!path)
+        return mm_fail(error, MM_ERR_USAGE,
+                       "the noise prior needs a reference: give one with --reference or "
+                       "--reference-latents, or switch it off with --noise-prior 0");
+    mm_status status = mm_latents_read_exact(path, "latents", shape, &s->reference, error);
+    mm_free(path);
+    return status;
+}
+
+static mm_status check_parent(const char *path, mm_error *error)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    if (!path)
+        return MM_OK;
+    if (mm_path_is_directory(path))
+        return mm_fail(error, MM_ERR_RUNTIME, "%s: a directory is in the way", path);
+    char *parent = !slash ? mm_strdup(".") : mm_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    mm_status status = parent ? mm_directory_check_writable(parent, error)
+                              : mm_fail_memory(error, "a path", strlen(path));
+    mm_free(parent);
+    return status;
+}
+
+mm_status mm_sampler_check_outputs(const mm_sampler *s, mm_error *error)
+{
+    const mm_sample_config *c = s->config;
+    const char *files[] = {c->output, c->save_latents, c->save_inversion, c->save_frames};
+    bool some = c->output_dir != NULL;
+    bool single = false;
+    for (size_t i = 0; i < 4; i++) {
+        some = some || files[i];
+        single = single || files[i];
+        MM_TRY(check_parent(files[i], error));
+    }
+    if (!some)
+        return mm_fail(error, MM_ERR_USAGE,
+                       "nothing to write: give --output-dir, --output, or a --save option");
+    if (c->steps_only && (c->output || c->save_frames))
+        return mm_fail(error, MM_ERR_USAGE, "steps-only ends before there are frames to write");
+    if (single && c->repeat_num > 1)
+        return mm_fail(error, MM_ERR_USAGE,
+                       "repeat-num %lld draws several videos, which cannot share one file; use "
+                       "--output-dir",
+                       (long long)c->repeat_num);
+    if (c->output)
+        MM_TRY(mm_media_check_path(c->output, error));
+    if (!c->output_dir)
+        return MM_OK;
+    MM_TRY(mm_directory_create(c->output_dir, error));
+    return mm_directory_check_writable(c->output_dir, error);
+}
+
+static mm_status complete_from_run(mm_options *options, const char *path, mm_error *error)
+{
+    static const char *const shared[] = {"model", "width", "height", "num_frames"};
+    mm_options *run = NULL;
+    mm_status status = mm_options_make(&run, "train", error);
+    if (status == MM_OK)
+        status = mm_options_load_file(run, NULL, path, error);
+    for (size_t i = 0; status == MM_OK && i < sizeof(shared) / sizeof(shared[0]); i++) {
+        const char *value = NULL;
+        status = mm_options_get(run, shared[i], 0, &value);
+        if (status == MM_OK && value && mm_options_source(options, shared[i]) == MM_SOURCE_DEFAULT)
+            status = mm_options_assign(options, shared[i], value, MM_SOURCE_FILE, error);
+    }
+    mm_options_free(&run);
+    return status;
+}
+
+static mm_status complete(mm_options *options, mm_error *error)
+{
+    const mm_sample_config *c = mm_options_sample(options);
+    if (c->checkpoint_folder) {
+        char *checkpoint = NULL;
+        MM_TRY(mm_sampler_checkpoint_path(c, &checkpoint, error));
+        mm_free(checkpoint);
+        char *path = mm_path_join(c->checkpoint_folder, "config.json");
+        if (!path)
+            return mm_fail_memory(error, "a path", strlen(c->checkpoint_folder));
+        mm_status status = mm_path_is_file(path) ? complete_from_run(options, path, error) : MM_OK;
+        mm_free(path);
+        MM_TRY(status);
+        if (mm_options_source(options, "noise_prior") == MM_SOURCE_DEFAULT)
+            MM_TRY(mm_options_assign(options, "noise_prior", "0.3", MM_SOURCE_FILE, error));
+    }
+    if (mm_options_sample(options)->model)
+        return MM_OK;
+    return mm_fail(error, MM_ERR_USAGE, "a model is needed: give --model%s",
+                   c->checkpoint_folder ? "; the checkpoint folder does not name one" : "");
+}
+
+mm_status mm_sampler_complete_options(mm_options *options)
+{
+    if (!options || !mm_options_sample(options))
+        return mm_api_misuse(__func__, "options of table \"sample\" are needed");
+    mm_error error = {0};
+    return mm_api_return(complete(options, &error), &error);
+}

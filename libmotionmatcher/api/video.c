@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "api/video_internal.h"
+
+#include <string.h>
+
+#include "api/context_internal.h"
+#include "api/options_internal.h"
+#include "api/status_internal.h"
+#include "base/memory.h"
+
+mm_status mm_video_wrap(mm_video **out, mm_frames *frames, mm_error *error)
+{
+    *out = mm_malloc(sizeof(**out));
+    if (!*out) {
+        mm_frames_free(frames);
+        return mm_fail_memory(error, "a video", sizeof(**out));
+    }
+    (*out)->frames = *frames;
+    *frames = (mm_frames){0};
+    return MM_OK;
+}
+
+mm_status mm_video_decode_clip(mm_video **out, const char *path,
+                               const mm_decode_request *request, const mm_logger *logger,
+                               mm_error *error)
+{
+    mm_frames frames = {0};
+    MM_TRY(mm_media_decode(&frames, path, request, logger, error));
+    return mm_video_wrap(out, &frames, error);
+}
+
+mm_status mm_video_decode(mm_video **out, mm_context *context, const char *path,
+                          const mm_options *options)
+{
+    const mm_train_config *config = options ? mm_options_train(options) : NULL;
+    if (!out || !context || !path || !config)
+        return mm_api_misuse(__func__,
+                             "out, context, path and options of table \"train\" are needed");
+    *out = NULL;
+    mm_decode_request request = {
+        .start_frame = config->start_frame,
+        .frame_step = config->frame_step,
+        .frame_count = config->num_frames,
+        .width = (int32_t)config->width,
+        .height = (int32_t)config->height,
+        .scaling = (mm_scaling)config->scaling,
+    };
+    mm_error error = {0};
+    return mm_api_return(mm_video_decode_clip(out, path, &request, &context->logger, &error),
+                         &error);
+}
+
+static mm_status copy_frames(mm_video **out, const uint8_t *data, const int64_t size[3],
+                             double fps, mm_error *error)
+{
+    size_t bytes = 3;
+    for (int i = 0; i < 3; i++) {
+        if (!mm_mul_size(bytes, (size_t)size[i], &bytes))
+            return mm_fail(error, MM_ERR_USAGE, "the video is too large");
+    }
+    mm_frames frames = {size[0], (int32_t)size[2], (int32_t)size[1], fps, mm_malloc(bytes)};
+    if (!frames.data)
+        return mm_fail_memory(error, "a video", bytes);
+    memcpy(frames.data, data, bytes);
+    return mm_video_wrap(out, &frames, error);
+}
+
+mm_status mm_video_from_frames(mm_video **out, const uint8_t *data, int64_t frames,
+                               int64_t height, int64_t width, double fps)
+{
+    if (!out || !data)
+        return mm_api_misuse(__func__, "out and data must not be NULL");
+    *out = NULL;
+    if (frames < 1 || height < 1 || width < 1 || height > INT32_MAX || width > INT32_MAX)
+        return mm_api_misuse(__func__, "frames, height and width must be at least 1");
+    mm_error error = {0};
+    int64_t size[3] = {frames, height, width};
+    return mm_api_return(copy_frames(out, data, size, fps, &error), &error);
+}
+
+void mm_video_free(mm_video **video)
+{
+    if (!video || !*video)
+        return;
+    mm_frames_free(&(*video)->frames);
+    mm_free(*video);
+    *video = NULL;
+}
+
+int64_t mm_video_frames(const mm_video *video)
+{
+    return video ? video->frames.count : 0;
+}
+
+int64_t mm_video_width(const mm_video *video)
+{
+    return video ? video->frames.width : 0;
+}
+
+int64_t mm_video_height(const mm_video *video)
+{
+    return video ? video->frames.height : 0;
+}
+
+const uint8_t *mm_video_data(const mm_video *video)
+{
+    return video ? video->frames.data : NULL;
+}
+
+mm_status mm_video_write(const mm_video *video, mm_context *context, const char *path)
+{
+    if (!video || !context || !path)
+        return mm_api_misuse(__func__, "video, context and path must not be NULL");
+    mm_error error = {0};
+    return mm_api_return(mm_media_write(path, &video->frames, &context->logger, &error), &error);
+}
+
+const char *mm_video_backend_versions(void)
+{
+    return mm_media_versions();
+}
+
+mm_status mm_video_to_floats(const mm_video *video, float **out, mm_error *error)
+{
+    const mm_frames *frames = &video->frames;
+    size_t count = (size_t)frames->count * (size_t)frames->width * (size_t)frames->height * 3;
+    *out = mm_malloc(count * sizeof(float));
+    if (!*out)
+        return mm_fail_memory(error, "frames", count * sizeof(float));
+    for (size_t i = 0; i < count; i++)
+        (*out)[i] = (float)frames->data[i] / 127.5f - 1.0f;
+    return MM_OK;
+}

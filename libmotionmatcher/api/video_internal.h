@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#ifndef MM_API_VIDEO_INTERNAL_H
+#define MM_API_VIDEO_INTERNAL_H
+
+#include "media/media.h"
+#include "motionmatcher/video.h"
+#include "training/config.h"
+
+struct mm_video {
+    mm_frames frames;
+};
+
+/* Takes over the frames' memory, also when it fails. */
+mm_status mm_video_wrap(mm_video **out, mm_frames *frames, mm_error *error);
+/* Decodes with explicit geometry. */
+mm_status mm_video_decode_clip(mm_video **out, const char *path,
+                               const mm_decode_request *request, const mm_logger *logger,
+                               mm_error *error);
+/* RGB bytes to v / 127.5 - 1, fresh: [F, H, W, 3]. */
+mm_status mm_video_to_floats(const mm_video *video, float **out, mm_error *error);
+
+#endif
