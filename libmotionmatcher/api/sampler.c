@@ -19,6 +19,7 @@ void mm_sampler_free(mm_sampler **sampler)
         mm_lora_set_free(&s->lora[i]);
     mm_free(s->lora);
     mm_free(s->use);
+    mm_video_free(&s->video);
     mm_free(s->reference);
     mm_free(s->inverted);
     mm_free(s->start);
@@ -86,7 +87,8 @@ static mm_status setup(mm_sampler *s, const mm_options *options, mm_error *error
     MM_TRY(mm_sampler_check_outputs(s, error));
     MM_TRY(mm_sampler_read_loras(s, error));
     MM_TRY(make_drawing(s, error));
-    return mm_sampler_read_latents(s, error);
+    MM_TRY(mm_sampler_read_latents(s, error));
+    return mm_sampler_read_reference(s, error);
 }
 
 static mm_status create(mm_sampler **out, mm_model *model, const mm_options *options,
@@ -193,8 +195,7 @@ static mm_status run(mm_sampler *s, mm_video **out, mm_error *error)
 {
     size_t bytes = mm_latent_elements(&s->drawing.latents) * sizeof(float);
     MM_TRY(encode_texts(s, error));
-    if (!s->reference)
-        MM_TRY(mm_sampler_read_reference(s, error));
+    MM_TRY(mm_sampler_encode_reference(s, error));
     MM_TRY(invert_reference(s, error));
     float *latents = mm_malloc(bytes);
     mm_status status = latents ? MM_OK : mm_fail_memory(error, "latents", bytes);

@@ -149,14 +149,16 @@ static void posterior_mean(const mm_sampler *s, const float *moments, float *lat
         latents[i] = scaling * moments[i / channels * 2 * channels + i % channels];
 }
 
-static mm_status encode(mm_sampler *s, const mm_video *video, mm_error *error)
+mm_status mm_sampler_encode_reference(mm_sampler *s, mm_error *error)
 {
+    if (!s->video || s->reference)
+        return MM_OK;
     const mm_drawing_settings *d = &s->drawing.settings;
     mm_runtime runtime = mm_model_runtime(s->model);
     size_t bytes = mm_latent_elements(&s->drawing.latents) * sizeof(float);
     float *pixels = NULL, *moments = mm_malloc(2 * bytes);
     s->reference = mm_malloc(bytes);
-    mm_status status = moments && s->reference ? mm_video_to_floats(video, &pixels, error)
+    mm_status status = moments && s->reference ? mm_video_to_floats(s->video, &pixels, error)
                                                : mm_fail_memory(error, "latents", 3 * bytes);
     if (status == MM_OK)
         status = mm_encode_frames(&s->model->parts, &runtime, pixels, d->frames, d->height,
@@ -168,7 +170,7 @@ static mm_status encode(mm_sampler *s, const mm_video *video, mm_error *error)
     return status;
 }
 
-static mm_status encode_video(mm_sampler *s, const char *path, mm_error *error)
+static mm_status decode_reference(mm_sampler *s, const char *path, mm_error *error)
 {
     const mm_drawing_settings *d = &s->drawing.settings;
     mm_decode_request request = {
@@ -177,11 +179,7 @@ static mm_status encode_video(mm_sampler *s, const char *path, mm_error *error)
         .width = (int32_t)d->width,
         .height = (int32_t)d->height,
     };
-    mm_video *video = NULL;
-    MM_TRY(mm_video_decode_clip(&video, path, &request, &s->model->context->logger, error));
-    mm_status status = encode(s, video, error);
-    mm_video_free(&video);
-    return status;
+    return mm_video_decode_clip(&s->video, path, &request, &s->model->context->logger, error);
 }
 
 mm_status mm_sampler_read_reference(mm_sampler *s, mm_error *error)
@@ -193,7 +191,7 @@ mm_status mm_sampler_read_reference(mm_sampler *s, mm_error *error)
     if (c->reference_latents)
         return mm_latents_read_exact(c->reference_latents, "latents", shape, &s->reference, error);
     if (c->reference)
-        return encode_video(s, c->reference, error);
+        return decode_reference(s, c->reference, error);
     char *path = c->checkpoint_folder ? cached_latents(c->checkpoint_folder) : NULL;
     if (!path)
         return mm_fail(error, MM_ERR_USAGE,

@@ -16,7 +16,8 @@ struct mm_sampler {
     int64_t min_timestep;
     double noise_prior;
     mm_drawing drawing;
-    float *reference; /* latents that the noise prior inverts, or NULL */
+    mm_video *video;  /* the reference, where a video was given */
+    float *reference; /* its latents, which the noise prior inverts; NULL: no noise prior */
     float *inverted;  /* the noise they come from, once it is known */
     float *start;     /* given start, or NULL */
     float *prompt, *negative, *empty; /* hidden states */
@@ -25,8 +26,10 @@ struct mm_sampler {
 /* sampler_inputs.c: everything that the options name is opened and checked before anything runs. */
 mm_status mm_sampler_read_loras(mm_sampler *sampler, mm_error *error);
 mm_status mm_sampler_read_latents(mm_sampler *sampler, mm_error *error);
-/* Latents of the reference; encodes a video when that is what was given. */
+/* Reads the reference's latents, or decodes its video. */
 mm_status mm_sampler_read_reference(mm_sampler *sampler, mm_error *error);
+/* Encodes the video; does nothing where the latents are known. */
+mm_status mm_sampler_encode_reference(mm_sampler *sampler, mm_error *error);
 mm_status mm_sampler_check_outputs(const mm_sampler *sampler, mm_error *error);
 
 /* "<folder>/checkpoint-<index>", the newest when no index was given. Fresh. */

@@ -59,6 +59,9 @@ mm_status mm_media_probe(mm_media_info *out, const char *path, mm_error *error);
 mm_status mm_media_write(const char *path, const mm_frames *frames, const mm_logger *logger,
                          mm_error *error);
 
+/* MM_ERR_USAGE: mm_media_write would not know the name's ending. */
+mm_status mm_media_check_path(const char *path, mm_error *error);
+
 /* One scaled copy, for contact sheets and tests: libswscale with the given filter. */
 mm_status mm_frames_scale(mm_frames *out, const mm_frames *in, int32_t width, int32_t height,
                           mm_scaling scaling, mm_error *error);

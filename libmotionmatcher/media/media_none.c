@@ -31,6 +31,11 @@ mm_status mm_media_probe(mm_media_info *out, const char *path, mm_error *error)
     return fail(path, error);
 }
 
+mm_status mm_media_check_path(const char *path, mm_error *error)
+{
+    return fail(path, error);
+}
+
 mm_status mm_media_write(const char *path, const mm_frames *frames, const mm_logger *logger,
                          mm_error *error)
 {

@@ -33,20 +33,50 @@ static bool is_video(const char *ending)
     return false;
 }
 
-static mm_status write_by_name(const char *path, const mm_frames *frames, const mm_logger *logger,
-                               mm_error *error)
+typedef enum output_kind {
+    OUTPUT_UNKNOWN = 0,
+    OUTPUT_VIDEO,
+    OUTPUT_GIF,
+    OUTPUT_SEQUENCE,
+    OUTPUT_CONTACT_SHEET
+} output_kind;
+
+static output_kind kind_of(const char *path)
 {
     const char *ending = ending_of(path);
     if (is_video(ending))
-        return mm_output_video(path, frames, logger, error);
+        return OUTPUT_VIDEO;
     if (strcasecmp(ending, ".gif") == 0)
-        return mm_output_gif(path, frames, error);
-    if (strcasecmp(ending, ".png") == 0 && has_number(path))
-        return mm_output_sequence(path, frames, error);
-    if (strcasecmp(ending, ".png") == 0)
-        return mm_output_contact_sheet(path, frames, error);
+        return OUTPUT_GIF;
+    if (strcasecmp(ending, ".png") != 0)
+        return OUTPUT_UNKNOWN;
+    return has_number(path) ? OUTPUT_SEQUENCE : OUTPUT_CONTACT_SHEET;
+}
+
+mm_status mm_media_check_path(const char *path, mm_error *error)
+{
+    if (kind_of(path) != OUTPUT_UNKNOWN)
+        return MM_OK;
     return mm_fail(error, MM_ERR_USAGE,
                    "%s: the name must end with .mp4, .mkv, .mov, .webm, .avi, .gif or .png", path);
+}
+
+static mm_status write_by_name(const char *path, const mm_frames *frames, const mm_logger *logger,
+                               mm_error *error)
+{
+    switch (kind_of(path)) {
+    case OUTPUT_VIDEO:
+        return mm_output_video(path, frames, logger, error);
+    case OUTPUT_GIF:
+        return mm_output_gif(path, frames, error);
+    case OUTPUT_SEQUENCE:
+        return mm_output_sequence(path, frames, error);
+    case OUTPUT_CONTACT_SHEET:
+        return mm_output_contact_sheet(path, frames, error);
+    case OUTPUT_UNKNOWN:
+        break;
+    }
+    return mm_media_check_path(path, error);
 }
 
 mm_status mm_media_write(const char *path, const mm_frames *frames, const mm_logger *logger,
