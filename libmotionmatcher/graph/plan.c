@@ -289,20 +289,49 @@ static size_t bytes_kept(const mm_plan *plan, const mm_block *block, int32_t cou
     return bytes;
 }
 
-mm_status mm_plan_place(mm_plan *plan, const mm_plan_request *request, mm_error *error)
+/* The most bytes that are needed at one time: no layout takes less. */
+static bool find_peak(const mm_block *block, int32_t count, int32_t steps, mm_arena *scratch,
+                      size_t *out)
+{
+    size_t *change = mm_arena_alloc(scratch, ((size_t)steps + 2) * sizeof(size_t));
+    if (!change)
+        return false;
+    for (int32_t i = 0; i < count; i++) {
+        change[block[i].begin] += block[i].bytes;
+        change[block[i].end + 1] -= block[i].bytes; /* wraps around, and back in the sum */
+    }
+    size_t sum = 0;
+    *out = 0;
+    for (int32_t i = 0; i <= steps; i++) {
+        sum += change[i];
+        *out = sum > *out ? sum : *out;
+    }
+    return true;
+}
+
+static mm_status place_blocks(mm_plan *plan, const mm_plan_request *request, size_t limit,
+                              mm_arena *scratch, mm_error *error)
+{
+    size_t n = (size_t)plan->count + 1, peak;
+    mm_block *block = mm_arena_alloc(scratch, 2 * n * sizeof(*block));
+    int32_t *of_buffer = mm_arena_alloc(scratch, n * sizeof(int32_t));
+    if (!block || !of_buffer)
+        return mm_fail_memory(error, "a memory plan", 2 * n * sizeof(*block));
+    int32_t count = list_blocks(plan, request, block, of_buffer);
+    plan->kept_bytes = bytes_kept(plan, block, count);
+    if (!find_peak(block, count, plan->count, scratch, &peak))
+        return mm_fail_memory(error, "a memory plan", n * sizeof(size_t));
+    plan->arena_bytes = peak;
+    if (limit > 0 && peak > limit)
+        return MM_OK;
+    return mm_layout(block, count, request->alignment, &plan->arena_bytes, error);
+}
+
+mm_status mm_plan_place(mm_plan *plan, const mm_plan_request *request, size_t limit,
+                        mm_error *error)
 {
     mm_arena scratch = {0};
-    size_t n = (size_t)plan->count + 1;
-    mm_block *block = mm_arena_alloc(&scratch, 2 * n * sizeof(*block));
-    int32_t *of_buffer = mm_arena_alloc(&scratch, n * sizeof(int32_t));
-    mm_status status = MM_OK;
-    if (block && of_buffer) {
-        int32_t count = list_blocks(plan, request, block, of_buffer);
-        plan->kept_bytes = bytes_kept(plan, block, count);
-        status = mm_layout(block, count, request->alignment, &plan->arena_bytes, error);
-    } else {
-        status = mm_fail_memory(error, "a memory plan", 2 * n * sizeof(*block));
-    }
+    mm_status status = place_blocks(plan, request, limit, &scratch, error);
     for (int32_t i = 0; status == MM_OK && i < plan->count; i++) {
         if (plan->step[i].buffer >= 0)
             plan->step[i].offset = plan->step[plan->step[i].buffer].offset;

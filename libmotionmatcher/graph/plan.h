@@ -50,8 +50,10 @@ void mm_plan_mark(const mm_graph *graph, bool *live, const bool *output, bool *k
 /* Lists the steps, with `mode` for every segment (NULL: all are kept). */
 mm_status mm_plan_build(mm_plan *out, const mm_plan_request *request, const uint8_t *mode,
                         mm_error *error);
-/* Gives every value and workspace its place. */
-mm_status mm_plan_place(mm_plan *plan, const mm_plan_request *request, mm_error *error);
+/* Gives every value and workspace its place. A plan that needs more than `limit` whatever the
+   places (0: no limit) is left without them: arena_bytes is then what it needs at least. */
+mm_status mm_plan_place(mm_plan *plan, const mm_plan_request *request, size_t limit,
+                        mm_error *error);
 void mm_plan_free(mm_plan *plan);
 
 /* A built and placed plan of at most `budget` bytes (0: no limit) that computes as little as

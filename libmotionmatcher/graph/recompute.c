@@ -108,52 +108,47 @@ static mm_status prepare(chooser *c, mm_error *error)
 }
 
 static mm_status make(mm_plan *out, const mm_plan_request *request, const uint8_t *mode,
-                      mm_error *error)
+                      size_t limit, mm_error *error)
 {
     MM_TRY(mm_plan_build(out, request, mode, error));
-    mm_status status = mm_plan_place(out, request, error);
+    mm_status status = mm_plan_place(out, request, limit, error);
     if (status != MM_OK)
         mm_plan_free(out);
     return status;
 }
 
 /* The plan after the first `count` changes. */
-static mm_status make_changed(chooser *c, int32_t count, mm_plan *out, mm_error *error)
+static mm_status make_changed(chooser *c, int32_t count, size_t limit, mm_plan *out,
+                              mm_error *error)
 {
     memset(c->mode, MM_KEEP_ALL, (size_t)c->segments);
     for (int32_t i = 0; i < count; i++)
         c->mode[c->change[i].segment] = (uint8_t)c->change[i].mode;
-    return make(out, c->request, c->mode, error);
+    return make(out, c->request, c->mode, limit, error);
 }
 
-/* Replaces the plan when another one is wanted: it fits where that did not, or takes less memory.
- */
-static void take(mm_plan *best, mm_plan *plan)
+/* Keeps one of the two plans in `best`. */
+static void choose(mm_plan *best, mm_plan *plan, bool better)
 {
-    mm_plan_free(best);
-    *best = *plan;
+    mm_plan_free(better ? best : plan);
+    if (better)
+        *best = *plan;
 }
 
-/* Bisects for the fewest changes that fit; `best` holds the smallest plan met when none does. */
+/* Bisects for the fewest changes that fit; the smaller of no change and all in `best` if none do.
+ */
 static mm_status search(chooser *c, size_t budget, mm_plan *best, mm_error *error)
 {
     int32_t low = 0, high = c->count; /* `low` changes do not fit */
     mm_plan plan;
-    for (int32_t middle = high; low < high; middle = low + (high - low) / 2) {
-        MM_TRY(make_changed(c, middle, &plan, error));
+    MM_TRY(make_changed(c, high, 0, &plan, error));
+    choose(best, &plan, plan.arena_bytes < best->arena_bytes);
+    while (best->arena_bytes <= budget && high - low > 1) {
+        int32_t middle = low + (high - low) / 2;
+        MM_TRY(make_changed(c, middle, budget, &plan, error));
         bool fits = plan.arena_bytes <= budget;
-        if (fits || plan.arena_bytes < best->arena_bytes)
-            take(best, &plan);
-        else
-            mm_plan_free(&plan);
-        if (fits)
-            high = middle;
-        else if (middle == high)
-            break;
-        else
-            low = middle;
-        if (high - low <= 1)
-            break;
+        choose(best, &plan, fits);
+        *(fits ? &high : &low) = middle;
     }
     return MM_OK;
 }
@@ -161,7 +156,7 @@ static mm_status search(chooser *c, size_t budget, mm_plan *best, mm_error *erro
 mm_status mm_plan_choose(mm_plan *out, const mm_plan_request *request, size_t budget,
                          bool allow_over_budget, mm_error *error)
 {
-    MM_TRY(make(out, request, NULL, error));
+    MM_TRY(make(out, request, NULL, 0, error));
     if (budget == 0 || out->arena_bytes <= budget)
         return MM_OK;
     chooser c = {.request = request};
