@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 #include <libavformat/avformat.h>
-#include <libavutil/mem.h>
 #include <libavutil/opt.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "media/filter.h"
+#include "media/memory_output.h"
 #include "media/output.h"
 
 /* Encoders in the order of preference, at a quality where generated frames show no blocks. */
@@ -36,6 +36,7 @@ static const char gif_filters[] =
 typedef struct writing {
     const char *path;
     const mm_frames *frames;
+    mm_memory_output memory;
     AVFormatContext *format;
     AVStream *stream;
     AVCodecContext *encoder;
@@ -136,7 +137,8 @@ static int start_container(writing *w)
     w->stream->avg_frame_rate = w->encoder->framerate;
     int code = avcodec_parameters_from_context(w->stream->codecpar, w->encoder);
     if (code >= 0)
-        code = avio_open_dyn_buf(&w->format->pb);
+        code = mm_memory_output_open(&w->memory);
+    w->format->pb = w->memory.io;
     return code < 0 ? code : avformat_write_header(w->format, NULL);
 }
 
@@ -217,6 +219,10 @@ static mm_status encode_frames(writing *w, const mm_logger *logger, bool gif, mm
     int code = w->encoder ? encode_picture(w, NULL) : AVERROR_BUG;
     if (code >= 0)
         code = av_write_trailer(w->format);
+    if (code >= 0) {
+        mm_memory_output_flush(&w->memory);
+        code = w->memory.io->error;
+    }
     return code < 0 ? fail_write(w, code, error) : MM_OK;
 }
 
@@ -233,24 +239,14 @@ static mm_status open_format(writing *w, const char *name, mm_error *error)
                                      : mm_fail_memory(error, "writing a video", sizeof(AVFrame));
 }
 
-/* Takes the bytes written so far and writes them out unless something failed. */
-static mm_status finish(writing *w, mm_status status, mm_error *error)
+static void close_writing(writing *w)
 {
-    uint8_t *bytes = NULL;
-    int count = 0;
-    if (w->format && w->format->pb) {
-        count = avio_close_dyn_buf(w->format->pb, &bytes);
-        w->format->pb = NULL;
-    }
-    if (status == MM_OK)
-        status = mm_output_file_write_all(w->path, bytes, (size_t)count, error);
-    av_free(bytes);
     mm_filter_close(&w->filter);
     avcodec_free_context(&w->encoder);
     av_packet_free(&w->packet);
     av_frame_free(&w->converted);
     avformat_free_context(w->format);
-    return status;
+    mm_memory_output_close(&w->memory);
 }
 
 static mm_status write_file(const char *path, const mm_frames *frames, const mm_logger *logger,
@@ -260,7 +256,10 @@ static mm_status write_file(const char *path, const mm_frames *frames, const mm_
     mm_status status = open_format(&w, gif ? "gif" : NULL, error);
     if (status == MM_OK)
         status = encode_frames(&w, logger, gif, error);
-    return finish(&w, status, error);
+    if (status == MM_OK)
+        status = mm_output_file_write_all(path, w.memory.data, w.memory.size, error);
+    close_writing(&w);
+    return status;
 }
 
 mm_status mm_output_video(const char *path, const mm_frames *frames, const mm_logger *logger,
