@@ -312,11 +312,17 @@ static void three_steps_of_instance(const group_norm *job, int64_t instance, blo
         third(job, instance, block);
 }
 
+/* Whether handing out whole instances keeps all threads about equally busy. */
+static bool share_instances(int64_t instances, int threads)
+{
+    return instances % threads == 0 || instances >= 4 * threads;
+}
+
 MM_SIMD_KERNEL(group_norm)
 {
     group_norm job = group_norm_of(call, threads, NULL);
     int64_t instances = job.layout.instances;
-    if (instances < threads) {
+    if (!share_instances(instances, threads)) {
         three_steps(&job, measure, settle, normalise);
         return;
     }
@@ -329,7 +335,7 @@ MM_SIMD_KERNEL(group_norm_grad)
 {
     group_norm job = group_norm_of(call, threads, call->source[3]);
     int64_t instances = job.layout.instances, blocks = job.layout.blocks;
-    if (instances < threads) {
+    if (!share_instances(instances, threads)) {
 #pragma omp parallel for schedule(static)
         for (int64_t i = 0; i < instances * blocks; i++)
             measure(&job, i / blocks, i % blocks);
