@@ -162,6 +162,39 @@ static void mean_squared_error_grad(const mm_node *node, double *y, const double
         y[i] = 2.0 * (x[0][i] - x[1][i]) / (double)count * x[2][0];
 }
 
+static void geglu(const mm_node *node, double *y, const double *const *x)
+{
+    int64_t width = mm_node_columns(node);
+    for (int64_t i = 0; i < mm_node_elements(node); i++) {
+        const double *row = x[0] + i / width * 2 * width;
+        y[i] = row[i % width] * mm_reference_activate(MM_ACTIVATION_GELU, row[width + i % width]);
+    }
+}
+
+static void combine(const mm_node *node, double *y, const double *const *x)
+{
+    double first = x[0][node->attr.combine.first], second = x[0][node->attr.combine.second];
+    for (int64_t i = 0; i < mm_node_elements(node); i++)
+        y[i] = first * x[1][i] + (x[2] ? second * x[2][i] : 0.0);
+}
+
+static void clamp_grad(const mm_node *node, double *y, const double *const *x)
+{
+    for (int64_t i = 0; i < mm_node_elements(node); i++) {
+        bool inside =
+            x[0][i] >= (double)node->attr.clamp.low && x[0][i] <= (double)node->attr.clamp.high;
+        y[i] = inside ? x[1][i] : 0.0;
+    }
+}
+
+static void add_rows(const mm_node *node, double *y, const double *const *x)
+{
+    int64_t width = mm_node_columns(node);
+    int64_t run = mm_node_rows(node) / mm_node_rows(node->source[1]);
+    for (int64_t i = 0; i < mm_node_elements(node); i++)
+        y[i] = x[0][i] + x[1][i / width / run * width + i % width];
+}
+
 static mm_reference *const references[MM_OP_COUNT] = {
     [MM_OP_activation] = activation,
     [MM_OP_activation_grad] = activation_grad,
@@ -172,6 +205,21 @@ static mm_reference *const references[MM_OP_COUNT] = {
     [MM_OP_concat] = concat,
     [MM_OP_slice] = slice,
     [MM_OP_slice_grad] = slice_grad,
+    [MM_OP_geglu] = geglu,
+    [MM_OP_combine] = combine,
+    [MM_OP_clamp_grad] = clamp_grad,
+    [MM_OP_add_rows] = add_rows,
+    [MM_OP_conv2d] = mm_reference_conv2d,
+    [MM_OP_temporal_conv] = mm_reference_temporal_conv,
+    [MM_OP_group_norm] = mm_reference_group_norm,
+    [MM_OP_layer_norm] = mm_reference_layer_norm,
+    [MM_OP_attention] = mm_reference_attention,
+    [MM_OP_attention_map] = mm_reference_attention_map,
+    [MM_OP_cross_attention] = mm_reference_cross_attention,
+    [MM_OP_cross_attention_map] = mm_reference_cross_attention_map,
+    [MM_OP_resize_nearest] = mm_reference_resize_nearest,
+    [MM_OP_embedding] = mm_reference_embedding,
+    [MM_OP_timestep_embedding] = mm_reference_timestep_embedding,
     [MM_OP_matmul] = matmul,
     [MM_OP_mean_squared_error] = mean_squared_error,
     [MM_OP_mean_squared_error_grad] = mean_squared_error_grad,

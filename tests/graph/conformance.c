@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "conformance.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "graph/executable.h"
+
+enum { most_nodes = 256, differences = 40 };
+
+/* Leaves are weights and parameters, whole numbers are inputs; all values are known in double. */
+typedef struct values {
+    double *of[most_nodes];
+} values;
+
+int64_t mm_suite_roll(mm_suite *s, int64_t low, int64_t high)
+{
+    return mm_rng_integer(&s->rng, s->index++, low, high);
+}
+
+static void die(const char *what, const mm_error *error)
+{
+    fprintf(stderr, "%s: %s\n", what, error->text);
+    exit(1);
+}
+
+static void must(mm_status status, const char *what, const mm_error *error)
+{
+    if (status != MM_OK)
+        die(what, error);
+}
+
+void mm_suite_begin(mm_suite *s)
+{
+    mm_error error;
+    must(mm_graph_create(&s->graph, MM_F32, &error), "graph", &error);
+    mm_weight_set_init(&s->set, MM_F32);
+    s->low = -1.0f;
+    s->high = 1.0f;
+}
+
+static void fill(mm_suite *s, mm_weight *weight)
+{
+    mm_error error;
+    size_t count = (size_t)mm_shape_elements(&weight->shape);
+    float *data = mm_malloc(count * sizeof(float));
+    for (size_t i = 0; i < count; i++) {
+        mm_rng_uniform(&s->rng, s->index++, &data[i], 1);
+        data[i] = s->low + (s->high - s->low) * data[i];
+    }
+    weight->bytes = count * sizeof(float);
+    must(s->backend->table->allocate(s->backend, weight->bytes, &weight->data, &error), "weight",
+         &error);
+    must(s->backend->table->upload(s->backend, weight->data, data, weight->bytes, &error), "weight",
+         &error);
+    mm_free(data);
+}
+
+static mm_weight *leaf(mm_suite *s, mm_shape shape, bool trainable)
+{
+    char name[32];
+    snprintf(name, sizeof(name), "leaf.%d", s->set.count);
+    mm_weight_part part = {name, shape};
+    mm_weight *weight = mm_weight_declare(&s->set, &part, 1, &shape, MM_F32, MM_WEIGHT_AS_STORED);
+    weight->trainable = trainable;
+    fill(s, weight);
+    return weight;
+}
+
+mm_node *mm_suite_parameter(mm_suite *s, mm_shape shape)
+{
+    return mm_parameter_node(s->graph, leaf(s, shape, true));
+}
+
+mm_node *mm_suite_weight(mm_suite *s, mm_shape shape)
+{
+    return mm_weight_node(s->graph, leaf(s, shape, false));
+}
+
+/* The range waits in the node's attributes, which inputs do not use. */
+mm_node *mm_suite_whole(mm_suite *s, mm_dtype dtype, mm_shape shape, int64_t low, int64_t high)
+{
+    mm_node *node = mm_input(s->graph, "whole", dtype, &shape);
+    node->attr.slice.first = low;
+    node->attr.slice.count = high;
+    return node;
+}
+
+static void read_leaf(mm_suite *s, const mm_node *node, double *out)
+{
+    mm_error error;
+    float *data = mm_malloc(node->weight->bytes);
+    must(s->backend->table->download(s->backend, data, node->weight->data, node->weight->bytes,
+                                     &error),
+         "weight", &error);
+    for (int64_t i = 0; i < mm_node_elements(node); i++)
+        out[i] = (double)data[i];
+    mm_free(data);
+}
+
+static void start_values(mm_suite *s, values *v)
+{
+    *v = (values){0};
+    for (int32_t id = 0; id < s->graph->count; id++) {
+        const mm_node *node = s->graph->node[id];
+        v->of[id] = mm_calloc((size_t)mm_node_elements(node), sizeof(double));
+        if (node->weight)
+            read_leaf(s, node, v->of[id]);
+        for (int64_t i = 0; node->op == MM_OP_input && i < mm_node_elements(node); i++)
+            v->of[id][i] = (double)mm_suite_roll(s, node->attr.slice.first, node->attr.slice.count);
+    }
+}
+
+static void free_values(values *v)
+{
+    for (int32_t id = 0; id < most_nodes; id++)
+        mm_free(v->of[id]);
+}
+
+/* Computes nodes 0 .. last in double. */
+static void evaluate(const mm_graph *g, values *v, int32_t last)
+{
+    for (int32_t id = 0; id <= last; id++) {
+        const mm_node *node = g->node[id];
+        const double *x[MM_MAX_SOURCES] = {NULL};
+        for (int32_t i = 0; i < node->source_count; i++)
+            x[i] = node->source[i] ? v->of[node->source[i]->id] : NULL;
+        if (node->op == MM_OP_view)
+            memcpy(v->of[id], x[0], (size_t)mm_node_elements(node) * sizeof(double));
+        else if (node->source_count)
+            mm_reference_of(node->op)(node, v->of[id], x);
+    }
+}
+
+static void write_whole(const mm_graph *g, mm_executable *e, const values *v)
+{
+    mm_error error;
+    for (int32_t id = 0; id < g->count; id++) {
+        const mm_node *node = g->node[id];
+        if (node->op != MM_OP_input)
+            continue;
+        union {
+            int32_t narrow[1024];
+            int64_t wide[1024];
+        } data;
+        for (int64_t i = 0; i < mm_node_elements(node); i++) {
+            if (node->dtype == MM_I32)
+                data.narrow[i] = (int32_t)v->of[id][i];
+            else
+                data.wide[i] = (int64_t)v->of[id][i];
+        }
+        must(mm_executable_write(e, node, &data, mm_node_bytes(node), &error), "input", &error);
+    }
+}
+
+typedef struct checked {
+    mm_node *y, *loss;
+    mm_node *parameter[16], *gradient[16];
+    int32_t count;
+} checked;
+
+/* Adds a loss and gradients where the graph has parameters. */
+static void add_gradients(mm_suite *s, checked *c)
+{
+    mm_error error;
+    mm_graph *g = s->graph;
+    if (!c->y->needs_gradient)
+        return;
+    for (int32_t id = 0; id < g->count; id++) {
+        if (g->node[id]->op == MM_OP_parameter)
+            c->parameter[c->count++] = g->node[id];
+    }
+    c->loss = c->y;
+    if (c->y->shape.rank > 0)
+        c->loss = mm_mean_squared_error(g, c->y, mm_suite_weight(s, c->y->shape));
+    must(mm_graph_differentiate(g, c->loss, c->parameter, c->count, c->gradient, &error),
+         "differentiate", &error);
+}
+
+static void fail(mm_suite *s, const mm_node *y, const char *what, double error)
+{
+    char shape[128];
+    s->failures++;
+    fprintf(stderr, "FAILED %s of %s %s: error %.3g of the largest\n", what,
+            mm_op_describe(y->op)->name, mm_shape_text(&y->shape, shape, sizeof(shape)), error);
+}
+
+/* The largest error over the largest expected value; infinite when anything is not finite. */
+static double distance(const float *have, const double *want, int64_t count)
+{
+    double most = 0.0, error = 0.0;
+    for (int64_t i = 0; i < count; i++) {
+        if (!isfinite(have[i]))
+            return INFINITY;
+        error = fmax(error, fabs((double)have[i] - want[i]));
+        most = fmax(most, fabs(want[i]));
+    }
+    return error / fmax(most, 1e-6);
+}
+
+static float *read_back(mm_executable *e, const mm_node *node)
+{
+    mm_error error;
+    float *data = mm_malloc(mm_node_bytes(node));
+    must(mm_executable_read(e, node, data, mm_node_bytes(node), &error), "output", &error);
+    return data;
+}
+
+static void compare_value(mm_suite *s, mm_executable *e, const mm_node *y, const values *v)
+{
+    float *have = read_back(e, y);
+    double error = distance(have, v->of[y->id], mm_node_elements(y));
+    mm_free(have);
+    s->worst_value[y->op] = fmax(s->worst_value[y->op], error);
+    if (!(error <= s->tolerance))
+        fail(s, y, "value", error);
+}
+
+/* Central difference of the loss by one element of a leaf. */
+static double difference(const mm_graph *g, values *v, const checked *c, int32_t id, int64_t i)
+{
+    const double h = 1e-5;
+    double loss[2], kept = v->of[id][i];
+    for (int side = 0; side < 2; side++) {
+        v->of[id][i] = kept + (side ? h : -h);
+        evaluate(g, v, c->loss->id);
+        loss[side] = v->of[c->loss->id][0];
+    }
+    v->of[id][i] = kept;
+    return (loss[1] - loss[0]) / (2.0 * h);
+}
+
+/* All elements of small leaves, a spread of those of large ones. */
+static void compare_gradient(mm_suite *s, mm_executable *e, const checked *c, int32_t number,
+                             values *v)
+{
+    const mm_node *gradient = c->gradient[number];
+    int64_t count = mm_node_elements(gradient), step = count / differences + 1, checks = 0;
+    float *have = read_back(e, gradient), picked[differences + 1];
+    double want[differences + 1];
+    for (int64_t i = 0; i < count; i += step, checks++) {
+        picked[checks] = have[i];
+        want[checks] = difference(s->graph, v, c, c->parameter[number]->id, i);
+    }
+    double error = distance(picked, want, checks);
+    mm_free(have);
+    s->worst_gradient[c->y->op] = fmax(s->worst_gradient[c->y->op], error);
+    if (!(error <= s->gradient_tolerance))
+        fail(s, c->y, "gradient", error);
+}
+
+static mm_executable *run(mm_suite *s, const checked *c, const values *v)
+{
+    mm_error error;
+    mm_executable *e;
+    mm_node *outputs[18] = {c->y};
+    int32_t count = 1;
+    for (int32_t i = 0; i < c->count; i++) {
+        if (c->gradient[i])
+            outputs[count++] = c->gradient[i];
+    }
+    const char *name = mm_op_describe(c->y->op)->name;
+    must(mm_executable_create(&e, s->graph, outputs, count, s->backend, NULL, &error), name,
+         &error);
+    write_whole(s->graph, e, v);
+    must(mm_executable_run(e, NULL, &error), name, &error);
+    for (int32_t id = 0; id < s->graph->count; id++)
+        s->checks[s->graph->node[id]->op]++;
+    return e;
+}
+
+static void end(mm_suite *s)
+{
+    for (int32_t i = 0; i < s->set.count; i++) {
+        mm_weight *weight = s->set.weight[i];
+        if (s->backend->table->weight_release)
+            s->backend->table->weight_release(s->backend, weight);
+        else
+            s->backend->table->release(s->backend, weight->data, weight->bytes);
+    }
+    mm_weight_set_free(&s->set);
+    mm_graph_free(&s->graph);
+}
+
+void mm_suite_check(mm_suite *s, mm_node *y)
+{
+    mm_error error;
+    values v;
+    checked c = {.y = y};
+    must(mm_graph_status(s->graph, &error), "building", &error);
+    add_gradients(s, &c);
+    int32_t last = c.loss ? c.loss->id : y->id;
+    if (s->graph->count > most_nodes) {
+        snprintf(error.text, sizeof(error.text), "too many nodes for the suite");
+        die("check", &error);
+    }
+    start_values(s, &v);
+    evaluate(s->graph, &v, last);
+    mm_executable *e = run(s, &c, &v);
+    compare_value(s, e, y, &v);
+    for (int32_t i = 0; i < c.count; i++) {
+        if (c.gradient[i])
+            compare_gradient(s, e, &c, i, &v);
+    }
+    mm_executable_free(&e);
+    free_values(&v);
+    end(s);
+}
+
+static void report(mm_suite *s)
+{
+    printf("%-28s %6s %10s %10s\n", "op", "checks", "value", "gradient");
+    for (int32_t op = MM_OP_view + 1; op < MM_OP_COUNT; op++) {
+        const char *name = mm_op_describe((mm_op)op)->name;
+        printf("%-28s %6d %10.2g ", name, s->checks[op], s->worst_value[op]);
+        if (mm_op_differentiable((mm_op)op))
+            printf("%10.2g\n", s->worst_gradient[op]);
+        else
+            printf("%10s\n", "none");
+        if (s->checks[op] == 0) {
+            fprintf(stderr, "FAILED %s: no kernel of it ran\n", name);
+            s->failures++;
+        }
+    }
+}
+
+int mm_conformance_run(mm_backend *backend)
+{
+    mm_suite s = {.backend = backend,
+                  .rng = {.seed = 11, .stream = 1},
+                  .tolerance = 1e-5,
+                  .gradient_tolerance = 1e-4};
+#define MM_LEAF(...)
+#define MM_OP(name, ...) mm_case_##name(&s);
+#include "graph/ops.def"
+#undef MM_OP
+    report(&s);
+    printf("%d failures\n", s.failures);
+    return s.failures;
+}
