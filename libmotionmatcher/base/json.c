@@ -12,8 +12,8 @@
 #include "base/number.h"
 
 #define MOST_DEPTH 64
-#define MOST_NUMBER_TEXT 62           /* cJSON copies numbers into a buffer of 64 */
-#define MOST_WHOLE 9007199254740992.0 /* 2^53: beyond it doubles skip whole numbers */
+#define MOST_NUMBER_TEXT 62            /* cJSON copies numbers into a buffer of 64 */
+#define WHOLE_BELOW 9007199254740992.0 /* 2^53: from here doubles skip whole numbers */
 
 /* Length of the well-formed sequence at `text`, 0 when there is none. */
 static size_t utf8_sequence(const char *text, size_t bytes)
@@ -389,7 +389,7 @@ bool mm_json_number(const mm_json *value, double *out)
 bool mm_json_whole(const mm_json *value, int64_t *out)
 {
     double number;
-    if (!mm_json_number(value, &number) || fabs(number) > MOST_WHOLE || number != floor(number))
+    if (!mm_json_number(value, &number) || fabs(number) >= WHOLE_BELOW || number != floor(number))
         return false;
     *out = (int64_t)number;
     return true;

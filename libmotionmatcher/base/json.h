@@ -42,7 +42,7 @@ bool mm_json_is_array(const mm_json *value);
 bool mm_json_is_bool(const mm_json *value);
 const char *mm_json_text(const mm_json *value);         /* NULL when it is no string */
 bool mm_json_number(const mm_json *value, double *out); /* false unless a finite number */
-bool mm_json_whole(const mm_json *value, int64_t *out); /* whole and at most 2^53 in size */
+bool mm_json_whole(const mm_json *value, int64_t *out); /* whole and below 2^53 in size */
 
 /* Typed members with a default where the key is absent or null; a value of another type, not whole
    where it must be, or outside low..high is MM_ERR_INPUT naming file, key, value and range. */
