@@ -106,6 +106,12 @@ static mm_status scalar_text(reader *r, char **out)
     return MM_OK;
 }
 
+static mm_status fail_item(reader *r)
+{
+    mm_fail(r->error, MM_ERR_USAGE, "a list may hold texts and numbers alone");
+    return mm_config_locate(r->entries, line_of(r), r->error);
+}
+
 static mm_status read_list(reader *r, char *key)
 {
     mm_config_entry entry = {.key = key, .item = true, .line = line_of(r)};
@@ -116,10 +122,10 @@ static mm_status read_list(reader *r, char *key)
             break;
         entry.line = line_of(r);
         if (r->event.type != YAML_SCALAR_EVENT)
-            return fail_here(r, "a list may hold texts and numbers alone");
+            return fail_item(r);
         MM_TRY(scalar_text(r, &entry.value));
         if (!entry.value)
-            return fail_here(r, "a list may hold texts and numbers alone");
+            return fail_item(r);
         MM_TRY(mm_config_add(r->entries, &entry, r->error));
     }
     if (!empty)
