@@ -136,7 +136,7 @@ static void expected_ids(const mm_tensor_file *file, const char *name, int64_t *
     OK(mm_tensor_file_read_raw(file, (size_t)index, 0, count, out, &error));
 }
 
-/* [.., C, F, H, W] (channels first) to [F, H, W, C]; frames is 1 for [F, C, H, W] of one frame. */
+/* [outer, channels, inner] to [outer, inner, channels]. */
 static tensor channels_last(tensor t, int64_t outer, int64_t channels, int64_t inner)
 {
     float *value = mm_malloc((size_t)t.count * sizeof(float));
@@ -311,6 +311,44 @@ static void check_unet(const char *model)
     finish_pass(&p);
 }
 
+/* The second of two clips gets what it gets alone, whatever the first is. */
+static void check_second_clip(const char *model)
+{
+    pass p;
+    start_pass(&p, model);
+    mm_graph *g = p.n.graph;
+    mm_shape latents = p.latents.shape, context = p.context.shape;
+    latents.dim[0] *= 2;
+    context.dim[0] *= 2;
+    p.inputs = (mm_unet_inputs){mm_input(g, "latents", MM_F32, &latents),
+                                mm_input(g, "timestep", MM_F32, &MM_SHAPE(2)),
+                                mm_input(g, "context", MM_F32, &context)};
+    mm_node *both = mm_unet_build(&p.n.builder, &p.config, &p.inputs, NULL);
+    mm_executable *executable = compile(&p.n, &both, 1);
+
+    size_t count = (size_t)p.latents.count, words = (size_t)p.context.count;
+    float *x = mm_calloc(2 * count, sizeof(float)), *text = mm_calloc(2 * words, sizeof(float));
+    for (size_t i = 0; i < count; i++)
+        x[i] = 3.0f * p.latents.value[count - 1 - i];
+    memcpy(x + count, p.latents.value, count * sizeof(float));
+    memcpy(text + words, p.context.value, words * sizeof(float));
+    const float timesteps[2] = {12, p.timestep};
+    OK(mm_executable_write(executable, p.inputs.latents, x, bytes_of(p.inputs.latents), &error));
+    OK(mm_executable_write(executable, p.inputs.timestep, timesteps, sizeof(timesteps), &error));
+    OK(mm_executable_write(executable, p.inputs.context, text, bytes_of(p.inputs.context), &error));
+
+    tensor want = expected_video(p.expected, "unet_output");
+    float *have = run(executable, both), *second = mm_malloc(count * sizeof(float));
+    memcpy(second, have + count, count * sizeof(float));
+    mm_node clip = {.shape = want.shape};
+    assert_equal("second of two clips", &clip, second, want);
+    mm_free(have);
+    mm_free(x);
+    mm_free(text);
+    mm_executable_free(&executable);
+    finish_pass(&p);
+}
+
 static void check_maps(const char *model, int32_t scale)
 {
     pass p;
@@ -345,6 +383,7 @@ static void tiny_v_model(void **state)
     check_text("tiny-v-model");
     check_vae("tiny-v-model");
     check_unet("tiny-v-model");
+    check_second_clip("tiny-v-model");
     check_maps("tiny-v-model", 1);
     check_maps("tiny-v-model", 4);
 }
