@@ -74,8 +74,12 @@ static mm_node *stacked(mm_builder *b, int32_t count, const char *const *leaf, c
         if (!part[i].name)
             return NULL;
     }
-    return mm_weight_node(b->graph,
-                          mm_weight_declare(b->weights, part, count, shape, dtype, order));
+    mm_weight *weight = mm_weight_declare(b->weights, part, count, shape, dtype, order);
+    if (weight)
+        return mm_weight_node(b->graph, weight);
+    if (mm_weight_find(b->weights, part[0].name))
+        return mm_graph_fail(b->graph, MM_ERR_INPUT, "%s: two shapes for one weight", part[0].name);
+    return mm_graph_fail(b->graph, MM_ERR_MEMORY, "not enough memory to declare the weights");
 }
 
 mm_node *mm_layer_tensor(mm_builder *b, const char *leaf, const char *suffix, const mm_shape *shape,

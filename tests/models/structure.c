@@ -244,6 +244,32 @@ static void level_without_attention(void **state)
     mm_free(path);
 }
 
+/* Whichever allocation fails, the error says so and nothing is left over. */
+static void declaring_without_memory(void **state)
+{
+    (void)state;
+    mm_error error = {0};
+    mm_unet_config config;
+    char *path = config_path("unet-one-level");
+    assert_int_equal(mm_unet_config_load(&config, path, &error), MM_OK);
+    mm_status status = MM_ERR_MEMORY;
+    for (uint64_t n = 1; status != MM_OK; n++) {
+        mm_weight_set weights;
+        mm_site_list sites = {0};
+        mm_weight_set_init(&weights, MM_F32);
+        mm_memory_fail_after(n, n % 2);
+        status = mm_unet_declare(&config, &weights, &sites, &error);
+        mm_memory_fail_after(0, false);
+        if (status != MM_OK)
+            assert_int_equal(status, MM_ERR_MEMORY);
+        else
+            assert_true(n > 10);
+        mm_weight_set_free(&weights);
+        mm_site_list_free(&sites);
+    }
+    mm_free(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -252,6 +278,7 @@ int main(void)
         cmocka_unit_test(text_encoders),
         cmocka_unit_test(stopped_build_shares_weights),
         cmocka_unit_test(level_without_attention),
+        cmocka_unit_test(declaring_without_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
