@@ -16,8 +16,7 @@ static mm_status make_denoiser(mm_drawing *d, bool adapted, mm_denoiser **out, m
         .adapter = adapted ? mm_lora_adapt : NULL,
         .adapter_user = d->settings.loras,
     };
-    MM_TRY(mm_denoiser_create(out, &d->model->parts, d->model->context->backend, &settings,
-                              error));
+    MM_TRY(mm_denoiser_create(out, &d->model->parts, d->model->context->backend, &settings, error));
     size_t bytes = mm_denoiser_arena_bytes(*out);
     d->arena_bytes = bytes > d->arena_bytes ? bytes : d->arena_bytes;
     return MM_OK;
@@ -32,8 +31,8 @@ static mm_status plan(mm_drawing *d, mm_error *error)
     size_t text = mm_component_bytes(&model->parts.text, backend);
     size_t unet = mm_component_bytes(&model->parts.unet, backend);
     size_t vae = mm_component_bytes(&model->parts.vae, backend);
-    size_t arena = d->arena_bytes > d->decoder.arena_bytes ? d->arena_bytes
-                                                           : d->decoder.arena_bytes;
+    size_t arena =
+        d->arena_bytes > d->decoder.arena_bytes ? d->arena_bytes : d->decoder.arena_bytes;
     size_t work = unet + vae + arena > text ? unet + vae + arena : text;
     size_t frames = (size_t)(d->settings.frames * d->settings.height * d->settings.width) * 3;
     d->planned_peak_bytes = model->baseline_bytes + d->settings.other_bytes + work + frames +
@@ -63,9 +62,9 @@ mm_status mm_drawing_create(mm_drawing *out, mm_model *model, const mm_drawing_s
 {
     int64_t factor = mm_model_vae_factor(model);
     *out = (mm_drawing){.model = model, .settings = *settings};
-    out->latents = (mm_latent_shape){settings->frames, settings->height / factor,
-                                     settings->width / factor,
-                                     model->parts.vae_config.latent_channels};
+    out->latents =
+        (mm_latent_shape){settings->frames, settings->height / factor, settings->width / factor,
+                          model->parts.vae_config.latent_channels};
     mm_status status = create(out, error);
     if (status != MM_OK)
         mm_drawing_free(out);
@@ -133,9 +132,8 @@ mm_status mm_drawing_sample(mm_drawing *drawing, const float *prompt, const floa
     return mm_chain_sample(&chain, latents, error);
 }
 
-mm_status mm_drawing_invert(mm_drawing *drawing, const float *empty, bool with_lora,
-                            float *latents, mm_drawing_progress progress, void *user,
-                            mm_error *error)
+mm_status mm_drawing_invert(mm_drawing *drawing, const float *empty, bool with_lora, float *latents,
+                            mm_drawing_progress progress, void *user, mm_error *error)
 {
     MM_TRY(take_arena(drawing, error));
     mm_chain chain = make_chain(drawing, empty, NULL, progress, user);
@@ -147,8 +145,8 @@ mm_status mm_drawing_invert(mm_drawing *drawing, const float *empty, bool with_l
     return mm_ddim_invert(&chain, latents, error);
 }
 
-mm_status mm_drawing_decode(mm_drawing *drawing, const float *latents, double fps,
-                            mm_video **out, mm_error *error)
+mm_status mm_drawing_decode(mm_drawing *drawing, const float *latents, double fps, mm_video **out,
+                            mm_error *error)
 {
     const mm_drawing_settings *s = &drawing->settings;
     mm_runtime runtime = mm_model_runtime(drawing->model);

@@ -55,10 +55,9 @@ static mm_status read_latents(const mm_tensor_file *file, int64_t index,
 {
     size_t count = mm_latent_elements(shape), bytes = count * sizeof(float);
     float *stored = mm_malloc(bytes), *latents = mm_malloc(bytes);
-    mm_status status = stored && latents
-                           ? mm_tensor_file_read_f32(file, (size_t)index, 0, (int64_t)count,
-                                                     stored, error)
-                           : mm_fail_memory(error, "latents", 2 * bytes);
+    mm_status status = stored && latents ? mm_tensor_file_read_f32(file, (size_t)index, 0,
+                                                                   (int64_t)count, stored, error)
+                                         : mm_fail_memory(error, "latents", 2 * bytes);
     if (status == MM_OK)
         mm_latents_to_memory(shape, stored, latents);
     else {
@@ -88,8 +87,7 @@ mm_status mm_latents_read_exact(const char *path, const char *name, const mm_lat
 {
     mm_latent_shape have;
     MM_TRY(mm_latents_read(path, name, shape->channels, &have, out, error));
-    if (have.frames == shape->frames && have.height == shape->height &&
-        have.width == shape->width)
+    if (have.frames == shape->frames && have.height == shape->height && have.width == shape->width)
         return MM_OK;
     mm_free(*out);
     *out = NULL;
@@ -109,8 +107,8 @@ mm_status mm_latents_write(const char *path, const char *name, const mm_latent_s
         return mm_fail_memory(error, "latents", bytes);
     mm_latents_to_file(shape, latents, stored);
     mm_tensor_entry entry = {
-        name, MM_F32,
-        MM_SHAPE(1, shape->channels, shape->frames, shape->height, shape->width), stored};
+        name, MM_F32, MM_SHAPE(1, shape->channels, shape->frames, shape->height, shape->width),
+        stored};
     mm_status status = mm_safetensors_write(path, &entry, 1, NULL, 0, error);
     mm_free(stored);
     return status;

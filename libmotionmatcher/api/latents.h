@@ -13,8 +13,8 @@ size_t mm_latent_elements(const mm_latent_shape *shape);
 void mm_latents_to_memory(const mm_latent_shape *shape, const float *file, float *memory);
 void mm_latents_to_file(const mm_latent_shape *shape, const float *memory, float *file);
 
-/* Reads tensor `name` [1, C, F, h, w] or [C, F, h, w] into fresh memory, `*shape` receives its shape.
-   MM_ERR_INPUT: missing, another rank, or other channels than `channels`. */
+/* Reads tensor `name` [1, C, F, h, w] or [C, F, h, w] into fresh memory, `*shape` receives its
+   shape. MM_ERR_INPUT: missing, another rank, or other channels than `channels`. */
 mm_status mm_latents_read(const char *path, const char *name, int64_t channels,
                           mm_latent_shape *shape, float **out, mm_error *error);
 /* As above with a shape it must have. */

@@ -120,7 +120,7 @@ mm_status mm_lora_save(const mm_lora *lora, const char *path)
         return mm_api_return(mm_lora_set_save(set, path, &error), &error);
     if (ends_with(path, ".pt"))
         return mm_api_return(mm_lora_set_save_list(set, path, &error), &error);
-    return mm_api_return(mm_fail(&error, MM_ERR_USAGE,
-                                 "%s: a LoRA's file ends with .safetensors or .pt", path),
-                         &error);
+    return mm_api_return(
+        mm_fail(&error, MM_ERR_USAGE, "%s: a LoRA's file ends with .safetensors or .pt", path),
+        &error);
 }

@@ -11,8 +11,8 @@ struct mm_lora {
     mm_lora_set set;
 };
 
-/* The file behind a path: a checkpoint directory stands for its lora.safetensors, or the released code's
-   lora/<step>_unet.pt. Fresh. MM_ERR_INPUT: neither is there. */
+/* The file behind a path: a checkpoint directory stands for its lora.safetensors, or the released
+   code's lora/<step>_unet.pt. Fresh. MM_ERR_INPUT: neither is there. */
 mm_status mm_lora_resolve_path(const char *path, char **out, mm_error *error);
 
 #endif

@@ -97,18 +97,18 @@ mm_runtime mm_model_runtime(mm_model *model)
                         context};
 }
 
-mm_status mm_model_check_size(const mm_model *model, int64_t width, int64_t height,
-                              mm_error *error)
+mm_status mm_model_check_size(const mm_model *model, int64_t width, int64_t height, mm_error *error)
 {
     int64_t factor = mm_model_vae_factor(model);
     if (width % factor == 0 && height % factor == 0)
         return MM_OK;
-    return mm_fail(error, MM_ERR_USAGE,
-                   "%lldx%lld: width and height must be multiples of %lld for this model; %lldx%lld "
-                   "would do",
-                   (long long)width, (long long)height, (long long)factor,
-                   (long long)((width + factor - 1) / factor * factor),
-                   (long long)((height + factor - 1) / factor * factor));
+    return mm_fail(
+        error, MM_ERR_USAGE,
+        "%lldx%lld: width and height must be multiples of %lld for this model; %lldx%lld "
+        "would do",
+        (long long)width, (long long)height, (long long)factor,
+        (long long)((width + factor - 1) / factor * factor),
+        (long long)((height + factor - 1) / factor * factor));
 }
 
 mm_status mm_model_encode_text(mm_model *model, const char *prompt, float **out, mm_error *error)

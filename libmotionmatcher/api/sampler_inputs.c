@@ -40,8 +40,8 @@ mm_status mm_sampler_checkpoint_path(const mm_sample_config *config, char **out,
     return status;
 }
 
-/* "file.safetensors:0.5": a weight is what follows the last colon, when it is a number and the whole
-   text is no path itself. */
+/* "file.safetensors:0.5": a weight is what follows the last colon, when it is a number and the
+   whole text is no path itself. */
 static mm_status split_weight(const char *text, char **path, double *weight, mm_error *error)
 {
     const char *colon = strrchr(text, ':');
@@ -59,8 +59,8 @@ static mm_status add_lora(mm_sampler *s, const char *path, double weight, mm_err
     char *file = NULL;
     mm_lora_set *set = &s->lora[s->stack.count];
     MM_TRY(mm_lora_resolve_path(path, &file, error));
-    mm_status status = mm_lora_set_load(set, &s->model->parts.sites, file,
-                                        &s->model->context->logger, error);
+    mm_status status =
+        mm_lora_set_load(set, &s->model->parts.sites, file, &s->model->context->logger, error);
     mm_free(file);
     MM_TRY(status);
     s->use[s->stack.count++] = (mm_lora_use){
@@ -123,8 +123,8 @@ mm_status mm_sampler_read_latents(mm_sampler *s, mm_error *error)
 {
     if (!s->config->init_latents)
         return MM_OK;
-    return mm_latents_read_exact(s->config->init_latents, "latents", &s->drawing.latents,
-                                 &s->start, error);
+    return mm_latents_read_exact(s->config->init_latents, "latents", &s->drawing.latents, &s->start,
+                                 error);
 }
 
 /* The run's cached latents, ours or the released code's. Fresh; NULL when there are none. */
@@ -209,7 +209,8 @@ static mm_status check_parent(const char *path, mm_error *error)
         return MM_OK;
     if (mm_path_is_directory(path))
         return mm_fail(error, MM_ERR_RUNTIME, "%s: a directory is in the way", path);
-    char *parent = !slash ? mm_strdup(".") : mm_strndup(path, slash == path ? 1 : (size_t)(slash - path));
+    char *parent =
+        !slash ? mm_strdup(".") : mm_strndup(path, slash == path ? 1 : (size_t)(slash - path));
     mm_status status = parent ? mm_directory_check_writable(parent, error)
                               : mm_fail_memory(error, "a path", strlen(path));
     mm_free(parent);

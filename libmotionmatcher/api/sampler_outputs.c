@@ -13,8 +13,8 @@ static char *output_path(const mm_sampler *s, int64_t seed)
     if (s->config->output)
         return mm_strdup(s->config->output);
     char *name = mm_prompt_file_name(s->config->prompt);
-    char *path = name ? mm_format("%s/%s_%lld.mp4", s->config->output_dir, name, (long long)seed)
-                      : NULL;
+    char *path =
+        name ? mm_format("%s/%s_%lld.mp4", s->config->output_dir, name, (long long)seed) : NULL;
     mm_free(name);
     return path;
 }
@@ -32,8 +32,8 @@ static mm_status describe(const mm_sampler *s, int64_t seed, char **json, mm_err
 {
     mm_options *one = NULL;
     char *text = mm_format("%lld", (long long)seed);
-    mm_status status = text ? mm_options_copy(&one, s->options, error)
-                            : mm_fail_memory(error, "a seed", 0);
+    mm_status status =
+        text ? mm_options_copy(&one, s->options, error) : mm_fail_memory(error, "a seed", 0);
     if (status == MM_OK)
         status = mm_options_assign(one, "seed", text, MM_SOURCE_COMMAND_LINE, error);
     if (status == MM_OK)
@@ -45,12 +45,11 @@ static mm_status describe(const mm_sampler *s, int64_t seed, char **json, mm_err
     return status;
 }
 
-static mm_status write_sidecar(const mm_sampler *s, int64_t seed, const char *path,
-                               mm_error *error)
+static mm_status write_sidecar(const mm_sampler *s, int64_t seed, const char *path, mm_error *error)
 {
     char *sidecar = sidecar_path(path), *json = NULL;
-    mm_status status = sidecar ? describe(s, seed, &json, error)
-                               : mm_fail_memory(error, "a path", strlen(path));
+    mm_status status =
+        sidecar ? describe(s, seed, &json, error) : mm_fail_memory(error, "a path", strlen(path));
     if (status == MM_OK)
         status = mm_output_file_write_all(sidecar, json, strlen(json), error);
     mm_string_free(json);
@@ -60,18 +59,17 @@ static mm_status write_sidecar(const mm_sampler *s, int64_t seed, const char *pa
 
 static mm_status write_frames(const char *path, const mm_frames *frames, mm_error *error)
 {
-    mm_tensor_entry entry = {"frames", MM_U8,
-                             MM_SHAPE(frames->count, frames->height, frames->width, 3),
-                             frames->data};
+    mm_tensor_entry entry = {
+        "frames", MM_U8, MM_SHAPE(frames->count, frames->height, frames->width, 3), frames->data};
     return mm_safetensors_write(path, &entry, 1, NULL, 0, error);
 }
 
 static mm_status write_video(mm_sampler *s, int64_t seed, const mm_video *video, mm_error *error)
 {
     char *path = output_path(s, seed);
-    mm_status status = path ? mm_media_write(path, &video->frames, &s->model->context->logger,
-                                             error)
-                            : mm_fail_memory(error, "a path", 0);
+    mm_status status = path
+                           ? mm_media_write(path, &video->frames, &s->model->context->logger, error)
+                           : mm_fail_memory(error, "a path", 0);
     if (status == MM_OK)
         status = write_sidecar(s, seed, path, error);
     if (status == MM_OK)
@@ -106,8 +104,7 @@ mm_status mm_sampler_write(mm_sampler *s, int64_t seed, const float *latents, mm
     mm_video *drawn = NULL;
     mm_context_emit_stage(s->model->context, "decoding");
     MM_TRY(mm_drawing_decode(&s->drawing, latents, c->fps, &drawn, error));
-    mm_status status = c->save_frames ? write_frames(c->save_frames, &drawn->frames, error)
-                                      : MM_OK;
+    mm_status status = c->save_frames ? write_frames(c->save_frames, &drawn->frames, error) : MM_OK;
     if (status == MM_OK && c->save_frames)
         mm_context_emit_output(s->model->context, c->save_frames);
     if (status == MM_OK && (c->output || c->output_dir))

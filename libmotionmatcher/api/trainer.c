@@ -53,8 +53,7 @@ static mm_status check_config(const mm_trainer *t, mm_error *error)
     int64_t last = t->model->scheduler.train_steps - 1;
     MM_TRY(mm_model_check_size(t->model, config->width, config->height, error));
     if (config->min_timestep > last)
-        return mm_fail(error, MM_ERR_USAGE,
-                       "min-timestep %lld: this model's timesteps end at %lld",
+        return mm_fail(error, MM_ERR_USAGE, "min-timestep %lld: this model's timesteps end at %lld",
                        (long long)config->min_timestep, (long long)last);
     return MM_OK;
 }
@@ -65,9 +64,9 @@ static mm_status setup(mm_trainer *t, const mm_options *options, mm_error *error
     t->config = mm_options_train(t->options);
     MM_TRY(check_config(t, error));
     int64_t factor = mm_model_vae_factor(t->model);
-    t->latents = (mm_latent_shape){t->config->num_frames, t->config->height / factor,
-                                   t->config->width / factor,
-                                   t->model->parts.vae_config.latent_channels};
+    t->latents =
+        (mm_latent_shape){t->config->num_frames, t->config->height / factor,
+                          t->config->width / factor, t->model->parts.vae_config.latent_channels};
     MM_TRY(mm_lora_set_create(&t->lora, &t->model->parts.sites, t->config->rank,
                               (uint64_t)t->config->seed, &t->model->context->logger, error));
     return mm_training_state_create(&t->state, &t->lora, error);
@@ -114,8 +113,7 @@ static mm_status resume(mm_trainer **out, mm_model *model, const mm_options *opt
     mm_trainer *t = *out;
     t->directory = t->config->output_dir;
     t->resumed = true;
-    mm_status status = mm_checkpoint_load_newest(t->directory, &t->state,
-                                                 (uint64_t)t->config->seed,
+    mm_status status = mm_checkpoint_load_newest(t->directory, &t->state, (uint64_t)t->config->seed,
                                                  &model->context->logger, error);
     if (status == MM_OK)
         status = mm_trainer_read_clips(t, error);
@@ -151,8 +149,8 @@ static mm_status encoding_bytes(mm_trainer *t, size_t *out, mm_error *error)
 {
     mm_backend *backend = t->model->context->backend;
     mm_vae_slicing encoder;
-    MM_TRY(mm_vae_plan(&t->model->parts, backend, false, t->config->num_frames,
-                       t->config->height, t->config->width, &encoder, error));
+    MM_TRY(mm_vae_plan(&t->model->parts, backend, false, t->config->num_frames, t->config->height,
+                       t->config->width, &encoder, error));
     *out = mm_component_bytes(&t->model->parts.text, backend) +
            mm_component_bytes(&t->model->parts.vae, backend) + encoder.arena_bytes;
     return MM_OK;
@@ -256,8 +254,7 @@ static mm_status encode_clip(mm_trainer *t, const mm_video *video, const char *p
     return sample_posterior(t, t->clip_count, clip, error);
 }
 
-static mm_status add_clip(mm_trainer *t, const mm_video *video, const char *prompt,
-                          mm_error *error)
+static mm_status add_clip(mm_trainer *t, const mm_video *video, const char *prompt, mm_error *error)
 {
     const mm_train_config *config = t->config;
     const mm_frames *frames = &video->frames;

@@ -58,8 +58,8 @@ mm_status mm_trainer_describe_lora(mm_trainer *t, mm_error *error)
         const char *key;
         int64_t value;
     } numbers[] = {
-        {"mm_min_timestep", c->min_timestep}, {"mm_seed", c->seed},     {"mm_rank", c->rank},
-        {"mm_frames", c->num_frames},         {"mm_width", c->width},   {"mm_height", c->height},
+        {"mm_min_timestep", c->min_timestep}, {"mm_seed", c->seed},   {"mm_rank", c->rank},
+        {"mm_frames", c->num_frames},         {"mm_width", c->width}, {"mm_height", c->height},
     };
     char text[24];
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
@@ -128,8 +128,8 @@ static mm_status write_clip(const mm_trainer *t, const mm_trainer_clip *clip, co
         {"inversion_noise", MM_F32, latents, tensors.inversion},
     };
     mm_metadata_entry prompt = {"mm_prompt", clip->prompt};
-    mm_status status = mm_safetensors_write(path, entries, clip->inversion ? 4 : 3, &prompt, 1,
-                                            error);
+    mm_status status =
+        mm_safetensors_write(path, entries, clip->inversion ? 4 : 3, &prompt, 1, error);
     free_tensors(&tensors);
     return status;
 }
@@ -138,8 +138,8 @@ static mm_status write_clips(const mm_trainer *t, mm_error *error)
 {
     mm_status status = MM_OK;
     for (int64_t i = 0; status == MM_OK && i < t->clip_count; i++) {
-        char *path = mm_format("%s/cached_latents/cached_%lld.safetensors", t->directory,
-                               (long long)i);
+        char *path =
+            mm_format("%s/cached_latents/cached_%lld.safetensors", t->directory, (long long)i);
         status = path ? write_clip(t, &t->clip[i], path, error) : no_path(t->directory, error);
         mm_free(path);
     }
@@ -168,8 +168,8 @@ static mm_status write_config(mm_trainer *t, mm_error *error)
 {
     mm_options *stored = NULL;
     char *json = NULL, *path = mm_path_join(t->directory, "config.json");
-    mm_status status = path ? mm_options_copy(&stored, t->options, error)
-                            : no_path(t->directory, error);
+    mm_status status =
+        path ? mm_options_copy(&stored, t->options, error) : no_path(t->directory, error);
     if (status == MM_OK)
         status = make_paths_absolute(stored, error);
     if (status == MM_OK && mm_options_to_json(stored, &json) != MM_OK)
@@ -218,21 +218,21 @@ static mm_status read_clip(mm_trainer *t, const char *path, mm_error *error)
         return mm_fail(error, MM_ERR_INPUT, "%s: its metadata has no mm_prompt", path);
     MM_TRY(mm_latents_read_exact(path, "latents", &t->latents, &clip->clip.latents, error));
     if (inverted)
-        MM_TRY(mm_latents_read_exact(path, "inversion_noise", &t->latents, &clip->inversion,
-                                     error));
+        MM_TRY(
+            mm_latents_read_exact(path, "inversion_noise", &t->latents, &clip->inversion, error));
     return mm_model_encode_text(t->model, clip->prompt, &clip->clip.hidden_states, error);
 }
 
 mm_status mm_trainer_read_clips(mm_trainer *t, mm_error *error)
 {
     for (int64_t i = 0;; i++) {
-        char *path = mm_format("%s/cached_latents/cached_%lld.safetensors", t->directory,
-                               (long long)i);
+        char *path =
+            mm_format("%s/cached_latents/cached_%lld.safetensors", t->directory, (long long)i);
         if (!path)
             return no_path(t->directory, error);
         /* The first one must be there; opening it says what is wrong when it is not. */
-        mm_status status = i == 0 || mm_path_is_file(path) ? read_clip(t, path, error)
-                                                           : MM_ERR_CANCELLED;
+        mm_status status =
+            i == 0 || mm_path_is_file(path) ? read_clip(t, path, error) : MM_ERR_CANCELLED;
         mm_free(path);
         if (status != MM_OK)
             return status == MM_ERR_CANCELLED && i > 0 ? MM_OK : status;
@@ -244,11 +244,9 @@ static mm_status load_options(mm_options *options, const char *directory, mm_err
     static const char *const may_differ[] = {"steps", "output_dir", NULL};
     mm_options *stored = NULL;
     char *path = mm_path_join(directory, "config.json");
-    mm_status status = path ? mm_options_make(&stored, "train", error)
-                            : no_path(directory, error);
+    mm_status status = path ? mm_options_make(&stored, "train", error) : no_path(directory, error);
     if (status == MM_OK && !mm_path_is_file(path))
-        status = mm_fail(error, MM_ERR_INPUT, "%s: no run here: config.json is missing",
-                         directory);
+        status = mm_fail(error, MM_ERR_INPUT, "%s: no run here: config.json is missing", directory);
     if (status == MM_OK)
         status = mm_options_load_file(stored, NULL, path, error);
     if (status == MM_OK && mm_options_source(options, "model") > MM_SOURCE_DEFAULT)
@@ -260,8 +258,7 @@ static mm_status load_options(mm_options *options, const char *directory, mm_err
     if (status == MM_OK)
         status = mm_options_inherit(options, stored, MM_SOURCE_FILE, error);
     if (status == MM_OK)
-        status = mm_options_assign(options, "output_dir", directory, MM_SOURCE_COMMAND_LINE,
-                                   error);
+        status = mm_options_assign(options, "output_dir", directory, MM_SOURCE_COMMAND_LINE, error);
     mm_options_free(&stored);
     mm_free(path);
     return status;

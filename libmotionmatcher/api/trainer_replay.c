@@ -12,7 +12,7 @@
 typedef struct replay {
     mm_trainer *trainer;
     mm_latent_shape shape;
-    int64_t count; /* optimizer steps */
+    int64_t count;          /* optimizer steps */
     float *latents, *noise; /* [N] of [frames, h, w, channels] */
     int64_t *timestep;
     float *hidden_states;
@@ -32,8 +32,7 @@ static void *take(replay *r, size_t bytes, mm_error *error)
     return block;
 }
 
-static mm_status need(const mm_tensor_file *file, const char *name, int64_t *index,
-                      mm_error *error)
+static mm_status need(const mm_tensor_file *file, const char *name, int64_t *index, mm_error *error)
 {
     *index = mm_tensor_file_find(file, name);
     if (*index >= 0)
@@ -42,8 +41,8 @@ static mm_status need(const mm_tensor_file *file, const char *name, int64_t *ind
                    mm_tensor_file_path(file), name);
 }
 
-static mm_status read_latents(replay *r, const mm_tensor_file *file, const char *name,
-                              float **out, mm_error *error)
+static mm_status read_latents(replay *r, const mm_tensor_file *file, const char *name, float **out,
+                              mm_error *error)
 {
     int64_t index, channels = r->trainer->latents.channels;
     MM_TRY(need(file, name, &index, error));
@@ -187,8 +186,12 @@ static mm_status run_steps(replay *r, mm_error *error)
     mm_model_release_coders(t->model);
     MM_TRY(mm_component_load(&t->model->parts.unet, &runtime, error));
     for (int64_t i = 0; i < r->count; i++) {
-        mm_step_input input = {r->latents + (size_t)i * one, r->noise + (size_t)i * one,
-                               r->timestep[i], r->hidden_states, 0, 0};
+        mm_step_input input = {r->latents + (size_t)i * one,
+                               r->noise + (size_t)i * one,
+                               r->timestep[i],
+                               r->hidden_states,
+                               0,
+                               0};
         mm_step_losses losses;
         MM_TRY(mm_training_optimize(r->step, &t->state, t->config, &input, 1, &losses,
                                     &t->model->context->cancel, error));
@@ -200,8 +203,8 @@ static mm_status run_steps(replay *r, mm_error *error)
     return MM_OK;
 }
 
-static mm_status put(replay *r, const char *name, mm_dtype dtype, mm_shape shape,
-                     const void *data, mm_error *error)
+static mm_status put(replay *r, const char *name, mm_dtype dtype, mm_shape shape, const void *data,
+                     mm_error *error)
 {
     if (!name || !data)
         return mm_fail_memory(error, "a replay's output", 0);
@@ -235,11 +238,11 @@ static mm_status put_prediction(replay *r, mm_error *error)
     float *memory = take(r, bytes, error), *stored = take(r, bytes, error);
     if (!memory || !stored)
         return MM_ERR_MEMORY;
-    MM_TRY(mm_training_step_read(r->step, mm_training_step_nodes(r->step)->prediction, memory,
-                                 error));
+    MM_TRY(
+        mm_training_step_read(r->step, mm_training_step_nodes(r->step)->prediction, memory, error));
     mm_latents_to_file(s, memory, stored);
-    return put(r, "noise_pred", MM_F32,
-               MM_SHAPE(1, s->channels, s->frames, s->height, s->width), stored, error);
+    return put(r, "noise_pred", MM_F32, MM_SHAPE(1, s->channels, s->frames, s->height, s->width),
+               stored, error);
 }
 
 static mm_status put_lora(replay *r, mm_lora_set *set, const char *prefix, mm_error *error)
@@ -262,8 +265,8 @@ static mm_status collect(replay *r, mm_error *error)
     mm_trainer *t = r->trainer;
     MM_TRY(put(r, "token_ids", MM_I64, MM_SHAPE(1, MM_PROMPT_TOKENS), r->ids, error));
     MM_TRY(put(r, "encoder_hidden_states", MM_F32,
-               MM_SHAPE(1, MM_PROMPT_TOKENS, t->model->parts.text_config.width),
-               r->hidden_states, error));
+               MM_SHAPE(1, MM_PROMPT_TOKENS, t->model->parts.text_config.width), r->hidden_states,
+               error));
     for (int k = 0; k < 3; k++)
         MM_TRY(put(r, losses[k], MM_F32, MM_SHAPE(r->count), r->loss[k], error));
     MM_TRY(put_prediction(r, error));

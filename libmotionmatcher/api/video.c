@@ -20,9 +20,8 @@ mm_status mm_video_wrap(mm_video **out, mm_frames *frames, mm_error *error)
     return MM_OK;
 }
 
-mm_status mm_video_decode_clip(mm_video **out, const char *path,
-                               const mm_decode_request *request, const mm_logger *logger,
-                               mm_error *error)
+mm_status mm_video_decode_clip(mm_video **out, const char *path, const mm_decode_request *request,
+                               const mm_logger *logger, mm_error *error)
 {
     mm_frames frames = {0};
     MM_TRY(mm_media_decode(&frames, path, request, logger, error));
@@ -50,8 +49,8 @@ mm_status mm_video_decode(mm_video **out, mm_context *context, const char *path,
                          &error);
 }
 
-static mm_status copy_frames(mm_video **out, const uint8_t *data, const int64_t size[3],
-                             double fps, mm_error *error)
+static mm_status copy_frames(mm_video **out, const uint8_t *data, const int64_t size[3], double fps,
+                             mm_error *error)
 {
     size_t bytes = 3;
     for (int i = 0; i < 3; i++) {
@@ -65,8 +64,8 @@ static mm_status copy_frames(mm_video **out, const uint8_t *data, const int64_t 
     return mm_video_wrap(out, &frames, error);
 }
 
-mm_status mm_video_from_frames(mm_video **out, const uint8_t *data, int64_t frames,
-                               int64_t height, int64_t width, double fps)
+mm_status mm_video_from_frames(mm_video **out, const uint8_t *data, int64_t frames, int64_t height,
+                               int64_t width, double fps)
 {
     if (!out || !data)
         return mm_api_misuse(__func__, "out and data must not be NULL");

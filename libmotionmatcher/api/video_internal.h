@@ -13,9 +13,8 @@ struct mm_video {
 /* Takes over the frames' memory, also when it fails. */
 mm_status mm_video_wrap(mm_video **out, mm_frames *frames, mm_error *error);
 /* Decodes with explicit geometry. */
-mm_status mm_video_decode_clip(mm_video **out, const char *path,
-                               const mm_decode_request *request, const mm_logger *logger,
-                               mm_error *error);
+mm_status mm_video_decode_clip(mm_video **out, const char *path, const mm_decode_request *request,
+                               const mm_logger *logger, mm_error *error);
 /* RGB bytes to v / 127.5 - 1, fresh: [F, H, W, 3]. */
 mm_status mm_video_to_floats(const mm_video *video, float **out, mm_error *error);
 

@@ -9,8 +9,8 @@
 #include "base/memory.h"
 #include "models/weight_loader.h"
 
-/* What model_index.json names for each subfolder; the library that a class comes from differs between
-   releases and does not matter. */
+/* What model_index.json names for each subfolder; the library that a class comes from differs
+   between releases and does not matter. */
 static const struct {
     const char *folder, *class_name;
 } expected_classes[] = {
@@ -70,8 +70,7 @@ typedef struct component_source {
 } component_source;
 
 static mm_status check_component(mm_component *component, const char *directory,
-                                 component_source source, const mm_logger *logger,
-                                 mm_error *error)
+                                 component_source source, const mm_logger *logger, mm_error *error)
 {
     char *folder = NULL;
     MM_TRY(component_path(&folder, directory, source.folder, NULL, error));
@@ -121,8 +120,7 @@ static mm_status check_configs(const mm_diffusion_model *model, mm_error *error)
     if (model->text_config.positions < MM_PROMPT_TOKENS)
         return mm_fail(error, MM_ERR_UNSUPPORTED,
                        "%s: the text encoder has %lld positions; prompts take %d tokens",
-                       model->directory, (long long)model->text_config.positions,
-                       MM_PROMPT_TOKENS);
+                       model->directory, (long long)model->text_config.positions, MM_PROMPT_TOKENS);
     if (mm_tokenizer_vocabulary(model->tokenizer) > model->text_config.vocabulary)
         return mm_fail(error, MM_ERR_INPUT,
                        "%s: the tokenizer has ids up to %lld, the text encoder's table %lld rows",
@@ -136,8 +134,9 @@ static mm_status open_parts(mm_diffusion_model *model, const mm_logger *logger, 
     const char *directory = model->directory;
     char *path = NULL;
     if (!mm_path_is_directory(directory))
-        return mm_fail(error, MM_ERR_INPUT, "%s: no such directory; a diffusers model directory "
-                                            "is expected",
+        return mm_fail(error, MM_ERR_INPUT,
+                       "%s: no such directory; a diffusers model directory "
+                       "is expected",
                        directory);
     MM_TRY(check_index(directory, error));
     MM_TRY(load_configs(model, error));
@@ -196,8 +195,8 @@ mm_status mm_component_load(mm_component *component, const mm_runtime *runtime, 
     double start = mm_clock_seconds();
     mm_tensor_file *file = NULL;
     MM_TRY(mm_tensor_file_open(&file, component->path, error));
-    mm_status status = mm_weights_load(&component->weights, file, runtime->backend,
-                                       runtime->logger, error);
+    mm_status status =
+        mm_weights_load(&component->weights, file, runtime->backend, runtime->logger, error);
     mm_tensor_file_close(&file);
     if (status != MM_OK) {
         mm_weights_release(&component->weights, runtime->backend);

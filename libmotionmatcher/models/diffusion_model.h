@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A text-to-video model directory: its networks' configs and schemas, checked against the files at
- * opening; weights come and go with the work (text, then frames, then the UNet), so that they are never
- * in memory together unless a task needs them together.
+ * opening; weights come and go with the work (text, then frames, then the UNet), so that they are
+ * never in memory together unless a task needs them together.
  */
 #ifndef MM_MODELS_DIFFUSION_MODEL_H
 #define MM_MODELS_DIFFUSION_MODEL_H
@@ -53,9 +53,10 @@ size_t mm_component_bytes(const mm_component *component, const mm_backend *backe
 /* Token ids [77] of a prompt; a notice when it was cut. */
 mm_status mm_tokenize_prompt(const mm_diffusion_model *model, const mm_logger *logger,
                              const char *prompt, int64_t *ids, mm_error *error);
-/* Ids [77] -> encoder hidden states [77, cross_attention_dim]. Loads the text encoder when needed. */
-mm_status mm_encode_prompt(mm_diffusion_model *model, const mm_runtime *runtime,
-                           const int64_t *ids, float *hidden_states, mm_error *error);
+/* Ids [77] -> encoder hidden states [77, cross_attention_dim]. Loads the text encoder when needed.
+ */
+mm_status mm_encode_prompt(mm_diffusion_model *model, const mm_runtime *runtime, const int64_t *ids,
+                           float *hidden_states, mm_error *error);
 
 /* Frames go through the VAE in slices, so that memory does not grow with their number. */
 typedef struct mm_vae_slicing {
@@ -70,8 +71,8 @@ mm_status mm_vae_plan(mm_diffusion_model *model, mm_backend *backend, bool decod
 mm_status mm_encode_frames(mm_diffusion_model *model, const mm_runtime *runtime,
                            const float *pixels, int64_t frames, int64_t height, int64_t width,
                            float *moments, mm_error *error);
-/* latents [F, h, w, latent channels], scaled -> RGB [F, H, W, 3], truncated to 8 bits as the released
-   code does. */
+/* latents [F, h, w, latent channels], scaled -> RGB [F, H, W, 3], truncated to 8 bits as the
+   released code does. */
 mm_status mm_decode_latents(mm_diffusion_model *model, const mm_runtime *runtime,
                             const float *latents, int64_t frames, int64_t height, int64_t width,
                             uint8_t *rgb, mm_error *error);

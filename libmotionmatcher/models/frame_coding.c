@@ -37,8 +37,8 @@ static mm_status coder_build(coder *c, mm_diffusion_model *model, bool decode, i
     mm_builder builder = {.graph = c->graph, .weights = &model->vae.weights, .path = ""};
     mm_shape pixels = MM_SHAPE(c->slice, height, width, config->in_channels);
     mm_shape latents = MM_SHAPE(c->slice, h, w, config->latent_channels);
-    c->input = mm_input(c->graph, decode ? "latents" : "pixels", MM_F32,
-                        decode ? &latents : &pixels);
+    c->input =
+        mm_input(c->graph, decode ? "latents" : "pixels", MM_F32, decode ? &latents : &pixels);
     c->output = decode ? mm_vae_build_decoder(&builder, config, c->input)
                        : mm_vae_build_encoder(&builder, config, c->input);
     MM_TRY(mm_graph_status(c->graph, error));
@@ -47,9 +47,8 @@ static mm_status coder_build(coder *c, mm_diffusion_model *model, bool decode, i
     return MM_OK;
 }
 
-static mm_status coder_create(coder *c, mm_diffusion_model *model, mm_backend *backend,
-                              bool decode, int64_t frames, int64_t height, int64_t width,
-                              mm_error *error)
+static mm_status coder_create(coder *c, mm_diffusion_model *model, mm_backend *backend, bool decode,
+                              int64_t frames, int64_t height, int64_t width, mm_error *error)
 {
     *c = (coder){.slice = slice_frames(frames, height, width)};
     MM_TRY(mm_graph_create(&c->graph, MM_F32, error));

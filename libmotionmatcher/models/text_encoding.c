@@ -8,8 +8,8 @@ mm_status mm_tokenize_prompt(const mm_diffusion_model *model, const mm_logger *l
     MM_TRY(mm_tokenizer_encode(model->tokenizer, prompt, MM_PROMPT_TOKENS, ids, &truncated, error));
     if (truncated)
         mm_log(logger, MM_LOG_NOTICE,
-               "the prompt is too long: its last %zu tokens were left out (%d are used)",
-               truncated, MM_PROMPT_TOKENS);
+               "the prompt is too long: its last %zu tokens were left out (%d are used)", truncated,
+               MM_PROMPT_TOKENS);
     return MM_OK;
 }
 
@@ -26,8 +26,8 @@ static mm_status run_text_graph(mm_diffusion_model *model, const mm_runtime *run
                                 &(mm_compile_options){0}, error));
     mm_run_control control = {.cancel = runtime->cancel};
     size_t bytes = MM_PROMPT_TOKENS * (size_t)model->text_config.width * sizeof(float);
-    mm_status status = mm_executable_write(executable, input, ids,
-                                           MM_PROMPT_TOKENS * sizeof(int64_t), error);
+    mm_status status =
+        mm_executable_write(executable, input, ids, MM_PROMPT_TOKENS * sizeof(int64_t), error);
     if (status == MM_OK)
         status = mm_executable_run(executable, &control, error);
     if (status == MM_OK)
@@ -36,8 +36,8 @@ static mm_status run_text_graph(mm_diffusion_model *model, const mm_runtime *run
     return status;
 }
 
-mm_status mm_encode_prompt(mm_diffusion_model *model, const mm_runtime *runtime,
-                           const int64_t *ids, float *hidden_states, mm_error *error)
+mm_status mm_encode_prompt(mm_diffusion_model *model, const mm_runtime *runtime, const int64_t *ids,
+                           float *hidden_states, mm_error *error)
 {
     MM_TRY(mm_component_load(&model->text, runtime, error));
     mm_graph *graph = NULL;

@@ -31,8 +31,8 @@ static int32_t level_of(const mm_unet_config *config, int64_t scale)
 }
 
 mm_motion_features mm_motion_features_build(mm_builder *frozen, const mm_unet_config *config,
-                                            mm_feature_scales scales, mm_node *v,
-                                            mm_node *timestep, mm_node *context)
+                                            mm_feature_scales scales, mm_node *v, mm_node *timestep,
+                                            mm_node *context)
 {
     mm_unet_maps maps = {
         .spatial_level = level_of(config, scales.spatial),

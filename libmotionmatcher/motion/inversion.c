@@ -31,10 +31,9 @@ mm_status mm_ddim_invert(const mm_chain *chain, float *latents, mm_error *error)
     size_t bytes = chain->elements * sizeof(float), list = (size_t)chain->steps * sizeof(int64_t);
     float *output = mm_malloc(bytes);
     int64_t *timesteps = mm_malloc(list);
-    mm_status status = output && timesteps
-                           ? mm_scheduler_timesteps(chain->scheduler, chain->steps, timesteps,
-                                                    error)
-                           : mm_fail_memory(error, "the inversion", bytes + list);
+    mm_status status = output && timesteps ? mm_scheduler_timesteps(chain->scheduler, chain->steps,
+                                                                    timesteps, error)
+                                           : mm_fail_memory(error, "the inversion", bytes + list);
     if (status == MM_OK)
         status = invert_steps(chain, timesteps, latents, output, error);
     mm_free(output);

@@ -10,8 +10,8 @@
  *   for t upwards:  e = UNet(z, t, hidden states of the empty prompt)
  *                   z0' = (z - sqrt(1 - a_prev) e) / sqrt(a_prev)
  *                   z   = sqrt(a_t) z0' + sqrt(1 - a_t) e
- * with a = alpha_bar and a_prev that of t - train_steps / steps. The chain's prompt is the text used
- * (no guidance is applied), its steps should be those of the sampling.
+ * with a = alpha_bar and a_prev that of t - train_steps / steps. The chain's prompt is the text
+ * used (no guidance is applied), its steps should be those of the sampling.
  */
 mm_status mm_ddim_invert(const mm_chain *chain, float *latents, mm_error *error);
 

@@ -20,8 +20,8 @@ enum {
 /*
  * One DDIM step, eta 0, from t to t - n (Song et al., eq. 12):
  *   v = sqrt(a_{t-n}) x0(z_t, m) + sqrt(1 - a_{t-n}) eps(z_t, m),
- * linear in z_t and the model's output m. Keeping the two coefficients in one place loses nothing to
- * cancellation; only clipping x0 needs it apart.
+ * linear in z_t and the model's output m. Keeping the two coefficients in one place loses nothing
+ * to cancellation; only clipping x0 needs it apart.
  */
 static void ddim_coefficients(const mm_scheduler *scheduler, const mm_train_config *config,
                               int64_t t, float coefficients[8], float *feature_timestep)
@@ -98,8 +98,8 @@ static mm_status build(const mm_diffusion_model *model, const mm_scheduler *sche
     /* The target's features first: they need no gradient, so their memory is free again when the
        pass that is trained begins. */
     mm_node *v = ddim_step(g, scheduler, nodes, nodes->target);
-    mm_motion_features target = mm_motion_features_build(&frozen, unet, scales, v,
-                                                         nodes->feature_timestep, nodes->context);
+    mm_motion_features target =
+        mm_motion_features_build(&frozen, unet, scales, v, nodes->feature_timestep, nodes->context);
     mm_unet_inputs inputs = {nodes->noisy, nodes->timestep, nodes->context};
     nodes->prediction = mm_unet_build(builder, unet, &inputs, NULL);
     mm_graph_end_segment(g);

@@ -48,8 +48,8 @@ static mm_status run_steps(const mm_chain *chain, const int64_t *timesteps, floa
         int64_t t = timesteps[i];
         MM_TRY(guided(chain, t, latents, output, scratch, error));
         mm_scheduler_step(chain->scheduler, t,
-                          mm_scheduler_previous(chain->scheduler, t, chain->steps), latents,
-                          output, chain->elements);
+                          mm_scheduler_previous(chain->scheduler, t, chain->steps), latents, output,
+                          chain->elements);
         MM_TRY(mm_check_finite(latents, chain->elements, "the sample", i + 1, error));
         mm_chain_step step = {i + 1, chain->steps, t, mm_clock_seconds() - start};
         if (chain->on_step && chain->on_step(chain->user, &step) != MM_OK)
@@ -65,10 +65,10 @@ mm_status mm_chain_sample(const mm_chain *chain, float *latents, mm_error *error
     size_t list = (size_t)chain->steps * sizeof(int64_t);
     float *scratch = mm_malloc(bytes);
     int64_t *timesteps = mm_malloc(list);
-    mm_status status = scratch && timesteps
-                           ? mm_scheduler_timesteps(chain->scheduler, chain->steps, timesteps,
-                                                    error)
-                           : mm_fail_memory(error, "the sampling chain", bytes + list);
+    mm_status status =
+        scratch && timesteps
+            ? mm_scheduler_timesteps(chain->scheduler, chain->steps, timesteps, error)
+            : mm_fail_memory(error, "the sampling chain", bytes + list);
     if (status == MM_OK)
         status = run_steps(chain, timesteps, latents, scratch, scratch + chain->elements, error);
     mm_free(scratch);

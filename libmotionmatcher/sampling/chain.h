@@ -17,10 +17,10 @@ typedef struct mm_chain {
     mm_denoiser *base;    /* used below; NULL: adapted everywhere */
     int64_t min_timestep;
     int64_t steps;
-    double guidance_scale;      /* at 1 or less the negative prompt is not run */
-    const float *prompt;        /* hidden states */
-    const float *negative;      /* hidden states; may be NULL without guidance */
-    size_t elements;            /* of the latents */
+    double guidance_scale; /* at 1 or less the negative prompt is not run */
+    const float *prompt;   /* hidden states */
+    const float *negative; /* hidden states; may be NULL without guidance */
+    size_t elements;       /* of the latents */
     const atomic_int *cancel;
     /* Called after every step; non-MM_OK ends the chain with that status. May be NULL. */
     mm_status (*on_step)(void *user, const mm_chain_step *step);

@@ -24,8 +24,8 @@ static mm_status build(mm_denoiser *d, mm_diffusion_model *model,
         .frames = settings->frames,
         .path = "",
     };
-    mm_shape latents = MM_SHAPE(settings->frames, settings->height, settings->width,
-                                config->in_channels);
+    mm_shape latents =
+        MM_SHAPE(settings->frames, settings->height, settings->width, config->in_channels);
     mm_shape context = MM_SHAPE(1, MM_PROMPT_TOKENS, config->cross_attention_dim);
     d->latents = mm_input(d->graph, "latents", MM_F32, &latents);
     d->timestep = mm_input(d->graph, "timestep", MM_F32, &MM_SHAPE(1));
@@ -50,8 +50,8 @@ mm_status mm_denoiser_create(mm_denoiser **out, mm_diffusion_model *model, mm_ba
     if (status == MM_OK)
         status = build(d, model, settings, error);
     if (status == MM_OK)
-        status = mm_executable_create(&d->executable, d->graph, &d->output, 1, backend, &options,
-                                      error);
+        status =
+            mm_executable_create(&d->executable, d->graph, &d->output, 1, backend, &options, error);
     if (status != MM_OK) {
         mm_denoiser_free(&d);
         return status;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The DDIM noise schedule, as diffusers' DDIMScheduler computes it (Song et al., "Denoising diffusion
- * implicit models", eq. 12), from scheduler/scheduler_config.json.
+ * The DDIM noise schedule, as diffusers' DDIMScheduler computes it (Song et al., "Denoising
+ * diffusion implicit models", eq. 12), from scheduler/scheduler_config.json.
  */
 #ifndef MM_SAMPLING_SCHEDULER_H
 #define MM_SAMPLING_SCHEDULER_H
@@ -21,7 +21,8 @@ typedef enum mm_spacing {
 
 typedef struct mm_scheduler {
     int64_t train_steps;
-    float *alpha_bar; /* [train_steps] cumulative products of 1 - beta, rounded to f32 as torch does */
+    float *
+        alpha_bar; /* [train_steps] cumulative products of 1 - beta, rounded to f32 as torch does */
     float final_alpha_bar; /* used for timesteps below 0 */
     mm_prediction prediction;
     mm_spacing spacing;

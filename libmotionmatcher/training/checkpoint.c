@@ -46,9 +46,9 @@ static void checksum_text(const mm_training_state *state, char out[17])
 
 static const char *const moment_prefix[2] = {"first_moment.", "second_moment."};
 
-static mm_status moment_entries(const mm_lora_set *set, const mm_lora_tensor *tensors,
-                                size_t count, const char *prefix, mm_arena *names,
-                                mm_tensor_entry *out, mm_error *error)
+static mm_status moment_entries(const mm_lora_set *set, const mm_lora_tensor *tensors, size_t count,
+                                const char *prefix, mm_arena *names, mm_tensor_entry *out,
+                                mm_error *error)
 {
     for (size_t i = 0; i < count; i++) {
         const char *name = mm_arena_format(names, "%s%s", prefix, tensors[i].name);
@@ -93,8 +93,7 @@ static mm_status write_files(const char *directory, mm_training_state *state, mm
     MM_TRY(mm_lora_set_metadata(state->lora, "mm_step", step, error));
     char *lora = mm_path_join(directory, "lora.safetensors");
     char *moments = mm_path_join(directory, "state.safetensors");
-    mm_status status = lora && moments ? MM_OK
-                                       : mm_fail_memory(error, "a path", strlen(directory));
+    mm_status status = lora && moments ? MM_OK : mm_fail_memory(error, "a path", strlen(directory));
     if (status == MM_OK)
         status = mm_lora_set_save(state->lora, lora, error);
     if (status == MM_OK)
@@ -143,8 +142,8 @@ mm_status mm_checkpoint_save(const char *directory, mm_training_state *state, ch
                              mm_error *error)
 {
     char *final = mm_format("%s/checkpoint-%lld", directory, (long long)state->done);
-    char *temporary = mm_format("%s/.checkpoint-%lld.%ld", directory, (long long)state->done,
-                                (long)getpid());
+    char *temporary =
+        mm_format("%s/.checkpoint-%lld.%ld", directory, (long long)state->done, (long)getpid());
     mm_status status = final && temporary ? mm_directory_create(temporary, error)
                                           : mm_fail_memory(error, "a path", strlen(directory));
     if (status == MM_OK)
@@ -167,8 +166,7 @@ static int newest_first(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
-mm_status mm_checkpoint_list(const char *directory, int64_t **steps, size_t *count,
-                             mm_error *error)
+mm_status mm_checkpoint_list(const char *directory, int64_t **steps, size_t *count, mm_error *error)
 {
     static const char prefix[] = "checkpoint-";
     *steps = NULL;

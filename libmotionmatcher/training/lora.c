@@ -234,8 +234,8 @@ static mm_node *adapt_one(const mm_lora_use *use, mm_builder *builder, const mm_
     mm_node *down = leaf(g, &module->down, use->trainable);
     mm_node *up = leaf(g, &module->up, use->trainable);
     mm_node *hidden = mm_linear(g, x, down, NULL, NULL);
-    mm_node *y = site->count == 1 ? mm_linear(g, hidden, up, NULL, NULL)
-                                  : mm_grouped_linear(g, hidden, up);
+    mm_node *y =
+        site->count == 1 ? mm_linear(g, hidden, up, NULL, NULL) : mm_grouped_linear(g, hidden, up);
     if (use->dropout > 0.0f && builder->dropout_key)
         y = mm_dropout(g, y, builder->dropout_key, use->dropout, builder->dropout_layers++);
     return use->scale == 1.0f ? y : mm_scale(g, y, use->scale);

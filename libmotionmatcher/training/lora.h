@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A LoRA set: for each adapted linear layer y = W x + scale * dropout(up(down(x))), rank clamped to
- * the layer's sides, no alpha / rank factor. Layers that share their input (q, k, v) lie stacked, so
- * that they share one product: down [count * rank, in], up [count, out, rank].
+ * the layer's sides, no alpha / rank factor. Layers that share their input (q, k, v) lie stacked,
+ * so that they share one product: down [count * rank, in], up [count, out, rank].
  */
 #ifndef MM_TRAINING_LORA_H
 #define MM_TRAINING_LORA_H

@@ -26,8 +26,7 @@ static int compare_targets(const void *a, const void *b)
 
 /* All targets as the released code walks them: spatial transformers first, then temporal ones, each
    in the order of the modules. */
-static mm_status list_targets(const mm_lora_set *set, target **out, size_t *count,
-                              mm_error *error)
+static mm_status list_targets(const mm_lora_set *set, target **out, size_t *count, mm_error *error)
 {
     size_t total = 0, n = 0;
     for (int32_t i = 0; i < set->count; i++)
@@ -103,8 +102,8 @@ static mm_status read_pair(const mm_tensor_file *file, size_t up, size_t down, c
     if (rank == t->module->rank)
         return mm_tensor_file_read_f32(file, up, 0, site->out_features * rank, values, error);
     for (int64_t o = 0; o < site->out_features; o++)
-        MM_TRY(mm_tensor_file_read_f32(file, up, o * rank, rank, values + o * t->module->rank,
-                                       error));
+        MM_TRY(
+            mm_tensor_file_read_f32(file, up, o * rank, rank, values + o * t->module->rank, error));
     return MM_OK;
 }
 
@@ -170,9 +169,8 @@ static int64_t find_half(const mm_tensor_file *file, const char *path, const cha
         char name[512];
         /* The forms are the constants above, each with two %s. */
         int length = snprintf(name, sizeof(name), forms[i], path, half);
-        int64_t index = length > 0 && (size_t)length < sizeof(name)
-                            ? mm_tensor_file_find(file, name)
-                            : -1;
+        int64_t index =
+            length > 0 && (size_t)length < sizeof(name) ? mm_tensor_file_find(file, name) : -1;
         if (index >= 0)
             return index;
     }
@@ -205,8 +203,8 @@ static mm_status pair_by_name(const mm_tensor_file *file, const target *targets,
 
 static mm_status copy_metadata(mm_lora_set *set, const mm_tensor_file *file, mm_error *error)
 {
-    static const char *const keys[] = {"mm_min_timestep", "mm_version", "mm_prompt",  "mm_steps",
-                                       "mm_seed",         "mm_rank",    "mm_frames",  "mm_width",
+    static const char *const keys[] = {"mm_min_timestep", "mm_version",   "mm_prompt", "mm_steps",
+                                       "mm_seed",         "mm_rank",      "mm_frames", "mm_width",
                                        "mm_height",       "mm_objective", "mm_step"};
     for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
         const char *value = mm_tensor_file_metadata(file, keys[i]);
@@ -262,18 +260,18 @@ mm_status mm_lora_set_read(mm_lora_set *set, const mm_tensor_file *file, const c
     mm_status status = MM_OK;
     for (size_t i = 0; status == MM_OK && i < count; i++) {
         char *name = mm_format("%s%s", prefix, tensors[i].name);
-        status = name ? mm_tensor_file_read_named_f32(file, name, &tensors[i].shape,
-                                                      mm_lora_tensor_values(set, &tensors[i]),
-                                                      error)
-                      : mm_fail_memory(error, "a name", strlen(tensors[i].name));
+        status = name
+                     ? mm_tensor_file_read_named_f32(file, name, &tensors[i].shape,
+                                                     mm_lora_tensor_values(set, &tensors[i]), error)
+                     : mm_fail_memory(error, "a name", strlen(tensors[i].name));
         mm_free(name);
     }
     mm_free(tensors);
     return status;
 }
 
-/* LoraConfig's arguments, prefixed as diffusers reads them. Layers whose rank was clamped are listed
-   in rank_pattern; the scale is 1 everywhere, so alpha follows the rank. */
+/* LoraConfig's arguments, prefixed as diffusers reads them. Layers whose rank was clamped are
+   listed in rank_pattern; the scale is 1 everywhere, so alpha follows the rank. */
 static void write_patterns(mm_json_writer *json, const mm_lora_set *set, const char *key)
 {
     mm_json_begin(json, key, '{');
@@ -304,9 +302,9 @@ static mm_status adapter_metadata(mm_lora_set *set, mm_error *error)
     }
     mm_json_end(&json, ']');
     mm_json_end(&json, '}');
-    mm_status status = json.failed ? mm_fail_memory(error, "a LoRA's metadata", json.bytes)
-                                   : mm_lora_set_metadata(set, "lora_adapter_metadata", json.text,
-                                                          error);
+    mm_status status = json.failed
+                           ? mm_fail_memory(error, "a LoRA's metadata", json.bytes)
+                           : mm_lora_set_metadata(set, "lora_adapter_metadata", json.text, error);
     mm_free(json.text);
     return status;
 }
@@ -324,8 +322,8 @@ mm_status mm_lora_set_save(mm_lora_set *set, const char *path, mm_error *error)
         entries[i] = (mm_tensor_entry){tensors[i].name, MM_F32, tensors[i].shape,
                                        mm_lora_tensor_values(set, &tensors[i])};
     if (status == MM_OK)
-        status = mm_safetensors_write(path, entries, count, set->metadata, set->metadata_count,
-                                      error);
+        status =
+            mm_safetensors_write(path, entries, count, set->metadata, set->metadata_count, error);
     mm_free(entries);
     mm_free(tensors);
     return status;
@@ -345,12 +343,12 @@ mm_status mm_lora_set_save_list(mm_lora_set *set, const char *path, mm_error *er
             status = mm_fail(error, MM_ERR_UNSUPPORTED,
                              "%s: the released code's list holds every layer; %s is not adapted",
                              path, name);
-        entries[2 * i] = (mm_tensor_entry){name, MM_F32,
-                                           MM_SHAPE(module->site->out_features, module->rank),
-                                           module->rank ? up_values(&targets[i]) : NULL};
-        entries[2 * i + 1] = (mm_tensor_entry){name, MM_F32,
-                                               MM_SHAPE(module->rank, module->site->in_features),
-                                               module->rank ? down_values(&targets[i]) : NULL};
+        entries[2 * i] =
+            (mm_tensor_entry){name, MM_F32, MM_SHAPE(module->site->out_features, module->rank),
+                              module->rank ? up_values(&targets[i]) : NULL};
+        entries[2 * i + 1] =
+            (mm_tensor_entry){name, MM_F32, MM_SHAPE(module->rank, module->site->in_features),
+                              module->rank ? down_values(&targets[i]) : NULL};
     }
     if (status == MM_OK)
         status = mm_pickle_list_write(path, entries, 2 * count, error);

@@ -84,8 +84,7 @@ static mm_status write_line(mm_metrics_log *log, const char *line, size_t bytes,
     return MM_OK;
 }
 
-mm_status mm_metrics_log_append(mm_metrics_log *log, const mm_step_report *report,
-                                mm_error *error)
+mm_status mm_metrics_log_append(mm_metrics_log *log, const mm_step_report *report, mm_error *error)
 {
     mm_json_writer json = {0};
     mm_json_begin(&json, NULL, '{');

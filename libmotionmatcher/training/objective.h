@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What a training step minimises. An objective builds the step's graph and computes, for given noise
- * and timestep, what the graph's inputs are. The trainer knows nothing else of it.
+ * What a training step minimises. An objective builds the step's graph and computes, for given
+ * noise and timestep, what the graph's inputs are. The trainer knows nothing else of it.
  */
 #ifndef MM_TRAINING_OBJECTIVE_H
 #define MM_TRAINING_OBJECTIVE_H
@@ -14,15 +14,15 @@ typedef struct mm_training_step mm_training_step;
 
 /* Nodes of one training step. Latents are [frames, h, w, channels], for one clip. */
 typedef struct mm_step_nodes {
-    mm_node *noisy;        /* input: z_t */
-    mm_node *target;       /* input: what the UNet should predict (noise or velocity) */
-    mm_node *timestep;     /* input f32 [1]: t */
-    mm_node *context;      /* input [1, 77, D] */
-    mm_node *dropout_key;  /* input i32 [3]; NULL without dropout */
+    mm_node *noisy;            /* input: z_t */
+    mm_node *target;           /* input: what the UNet should predict (noise or velocity) */
+    mm_node *timestep;         /* input f32 [1]: t */
+    mm_node *context;          /* input [1, 77, D] */
+    mm_node *dropout_key;      /* input i32 [3]; NULL without dropout */
     mm_node *feature_timestep; /* input f32 [1]; NULL unless the objective asks for it */
     mm_node *coefficients;     /* input f32 [8]; likewise */
-    mm_node *prediction;   /* the UNet's output */
-    mm_node *loss;         /* f32 scalar */
+    mm_node *prediction;       /* the UNet's output */
+    mm_node *loss;             /* f32 scalar */
     mm_node *loss_spatial, *loss_temporal; /* its weighted parts; NULL when dropped */
     mm_node *predicted_ca, *target_ca;     /* maps; NULL when dropped */
     mm_node *predicted_tsa, *target_tsa;

@@ -57,8 +57,8 @@ static mm_builder make_builder(mm_training_step *step)
     };
 }
 
-/* The parameter nodes of the graph by module and half. Each is one node: a site is built once in the
-   pass that is trained. */
+/* The parameter nodes of the graph by module and half. Each is one node: a site is built once in
+   the pass that is trained. */
 static void find_parameters(const mm_training_step *step, mm_node **parameter)
 {
     const mm_lora_set *set = step->settings.lora;
@@ -129,8 +129,8 @@ static mm_status compile(mm_training_step *step, mm_backend *backend, mm_error *
         .arena_budget = step->settings.arena_budget,
         .allow_over_budget = step->settings.allow_over_budget,
     };
-    mm_status status = mm_executable_create(&step->executable, step->graph, outputs, count,
-                                            backend, &options, error);
+    mm_status status = mm_executable_create(&step->executable, step->graph, outputs, count, backend,
+                                            &options, error);
     mm_free(outputs);
     return status;
 }
@@ -195,7 +195,8 @@ const mm_step_nodes *mm_training_step_nodes(const mm_training_step *step)
 }
 
 /* z_t = sqrt(a_t) z0 + sqrt(1 - a_t) eps, and the output a perfect network would give:
-   eps, or the velocity sqrt(a_t) eps - sqrt(1 - a_t) z0 (Salimans and Ho, "Progressive distillation"). */
+   eps, or the velocity sqrt(a_t) eps - sqrt(1 - a_t) z0 (Salimans and Ho, "Progressive
+   distillation"). */
 static void add_noise(mm_training_step *step, const mm_step_input *input)
 {
     double alpha_bar = mm_scheduler_alpha_bar(step->settings.scheduler, input->timestep);

@@ -48,9 +48,8 @@ static mm_status check_gradient(const mm_weight *gradient, const mm_lora_site *s
 }
 
 /* The first pass writes the gradient, later ones are added; all are scaled by 1 / passes. */
-static mm_status collect_gradient(mm_training_step *step, mm_training_state *state,
-                                  int32_t module, bool up, float share, bool first,
-                                  mm_error *error)
+static mm_status collect_gradient(mm_training_step *step, mm_training_state *state, int32_t module,
+                                  bool up, float share, bool first, mm_error *error)
 {
     mm_weight *sum = half(&state->gradient, module, up);
     size_t count = sum->bytes / sizeof(float);
@@ -135,15 +134,14 @@ static void update(mm_training_state *state, const mm_train_config *config)
         mm_weight *parameter = half(state->lora, m, up);
         mm_adamw_update(&settings, parameter->data, half(&state->gradient, m, up)->data,
                         half(&state->first_moment, m, up)->data,
-                        half(&state->second_moment, m, up)->data,
-                        parameter->bytes / sizeof(float));
+                        half(&state->second_moment, m, up)->data, parameter->bytes / sizeof(float));
     }
 }
 
 mm_status mm_training_optimize(mm_training_step *step, mm_training_state *state,
                                const mm_train_config *config, const mm_step_input *passes,
-                               int64_t pass_count, mm_step_losses *losses,
-                               const atomic_int *cancel, mm_error *error)
+                               int64_t pass_count, mm_step_losses *losses, const atomic_int *cancel,
+                               mm_error *error)
 {
     double share = 1.0 / (double)pass_count;
     *losses = (mm_step_losses){0};
@@ -179,8 +177,8 @@ static void draw_pass(const mm_training_run *run, int64_t pass, float *noise, mm
     *out = (mm_step_input){
         .latents = chosen->latents,
         .noise = noise,
-        .timestep = mm_rng_integer(&timestep, index, config->min_timestep,
-                                   run->scheduler->train_steps - 1),
+        .timestep =
+            mm_rng_integer(&timestep, index, config->min_timestep, run->scheduler->train_steps - 1),
         .hidden_states = chosen->hidden_states,
         .seed = seed,
         .pass = (uint32_t)(run->state->done * config->gradient_accumulation + pass),
@@ -195,8 +193,8 @@ static mm_status one_step(mm_training_run *run, mm_step_input *passes, float *no
     for (int64_t i = 0; i < count; i++)
         draw_pass(run, i, noise + (size_t)i * run->latent_elements, &passes[i]);
     *report = (mm_step_report){.timestep = passes[count - 1].timestep, .of = run->config->steps};
-    MM_TRY(mm_training_optimize(run->step, run->state, run->config, passes, count,
-                                &report->losses, run->cancel, error));
+    MM_TRY(mm_training_optimize(run->step, run->state, run->config, passes, count, &report->losses,
+                                run->cancel, error));
     report->step = run->state->done;
     report->seconds = mm_clock_seconds() - start;
     return MM_OK;
@@ -218,8 +216,8 @@ static bool due(int64_t step, int64_t every)
 }
 
 /* Metrics before the checkpoint: a checkpoint's step is always in the log. */
-static mm_status after_step(mm_training_run *run, mm_metrics_log *log,
-                            const mm_step_report *report, mm_error *error)
+static mm_status after_step(mm_training_run *run, mm_metrics_log *log, const mm_step_report *report,
+                            mm_error *error)
 {
     const mm_train_config *config = run->config;
     int64_t step = report->step;

@@ -50,11 +50,11 @@ typedef struct mm_training_run {
    within a step; MM_ERR_NONFINITE; MM_ERR_RUNTIME. */
 mm_status mm_training_run_steps(mm_training_run *run, mm_error *error);
 
-/* One optimizer step on given passes, for the loop and for replays: gradients averaged, checked to be
-   finite, clipped; then AdamW. */
+/* One optimizer step on given passes, for the loop and for replays: gradients averaged, checked to
+   be finite, clipped; then AdamW. */
 mm_status mm_training_optimize(mm_training_step *step, mm_training_state *state,
                                const mm_train_config *config, const mm_step_input *passes,
-                               int64_t pass_count, mm_step_losses *losses,
-                               const atomic_int *cancel, mm_error *error);
+                               int64_t pass_count, mm_step_losses *losses, const atomic_int *cancel,
+                               mm_error *error);
 
 #endif
