@@ -7,6 +7,7 @@
 #include "backends/cpu/kernels.h"
 #include "backends/cpu/onednn.h"
 #include "base/memory.h"
+#include "graph/ops.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -82,14 +83,31 @@ static bool supports(const mm_backend *backend, const mm_node *node)
     return kernels[node->op] && node->dtype == MM_F32;
 }
 
+/* Operations and elements moved below which waking other threads costs more than they save. */
+static const double alone_below = 1e6;
+
+/* The context as a node's kernel sees it: a small node stays on one thread. This follows from
+   shapes alone, so that a primitive runs on as many threads as it was prepared for. */
+static mm_cpu_context context_for(const mm_backend *backend, const mm_node *node)
+{
+    mm_cpu_context context = *context_of(backend);
+    double work =
+        mm_op_describe(node->op)->flops(node) + 8.0 * (double)mm_shape_elements(&node->shape);
+    for (int32_t i = 0; i < node->source_count; i++)
+        work += node->source[i] ? 8.0 * (double)mm_shape_elements(&node->source[i]->shape) : 0.0;
+    if (work < alone_below)
+        context.threads = 1;
+    return context;
+}
+
 static mm_status prepare(mm_backend *backend, const mm_node *node, mm_kernel *out, mm_error *error)
 {
-    const mm_cpu_context *context = context_of(backend);
+    mm_cpu_context context = context_for(backend, node);
     *out = (mm_kernel){.node = node};
     if (!kernels[node->op]->prepare)
         return MM_OK;
-    int threads = set_threads(context->threads);
-    mm_status status = kernels[node->op]->prepare(context, node, out, error);
+    int threads = set_threads(context.threads);
+    mm_status status = kernels[node->op]->prepare(&context, node, out, error);
     set_threads(threads);
     return status;
 }
@@ -105,9 +123,9 @@ static void discard(mm_backend *backend, mm_kernel *kernel)
 static mm_status run(mm_backend *backend, const mm_kernel *kernel, const mm_kernel_call *call,
                      mm_error *error)
 {
-    const mm_cpu_context *context = context_of(backend);
-    int threads = set_threads(context->threads);
-    mm_status status = kernels[kernel->node->op]->run(context, kernel, call, error);
+    mm_cpu_context context = context_for(backend, kernel->node);
+    int threads = set_threads(context.threads);
+    mm_status status = kernels[kernel->node->op]->run(&context, kernel, call, error);
     set_threads(threads);
     return status;
 }
