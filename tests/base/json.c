@@ -5,7 +5,6 @@
 
 #include <cmocka.h>
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -181,8 +180,8 @@ static void test_no_json(void **state)
 static void test_depth(void **state)
 {
     (void)state;
-    enum { MOST = 64, LARGE = 1000000 };
-    char *text = malloc(LARGE);
+    enum { MOST = 64, LARGE = MM_JSON_LIMIT + 1 };
+    static char text[LARGE];
     mm_json_document d;
     mm_error error;
     memset(text, '[', MOST + 1);
@@ -190,9 +189,8 @@ static void test_depth(void **state)
     assert_int_equal(mm_json_parse(&d, "deep", text, 2 * MOST, &error), MM_OK);
     mm_json_free(&d);
     memset(text, '[', LARGE);
-    assert_int_equal(mm_json_parse(&d, "deep", text, LARGE, &error), MM_ERR_INPUT);
-    assert_int_equal(mm_json_parse(&d, "large", text, MM_JSON_LIMIT + 1, &error), MM_ERR_INPUT);
-    free(text);
+    assert_int_equal(mm_json_parse(&d, "deep", text, LARGE - 1, &error), MM_ERR_INPUT);
+    assert_int_equal(mm_json_parse(&d, "large", text, LARGE, &error), MM_ERR_INPUT);
 }
 
 static void put_sample(mm_json_writer *writer)
