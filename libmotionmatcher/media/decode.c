@@ -89,23 +89,12 @@ static void choose_size(decoding *d, const picture_kind *kind)
             d->request->height ? d->request->height : (turned ? kind->width : kind->height);
 }
 
-static mm_status check_picture(const decoding *d, mm_error *error)
-{
-    const AVFrame *picture = d->picture;
-    if (picture->width > 0 && picture->height > 0 && picture->width <= mm_input_side_limit &&
-        picture->height <= mm_input_side_limit)
-        return MM_OK;
-    return mm_fail(error, MM_ERR_INPUT, "%s: frame %lld is %dx%d, larger than %dx%d",
-                   d->input.file.path, (long long)d->seen, picture->width, picture->height,
-                   mm_input_side_limit, mm_input_side_limit);
-}
-
 static mm_status set_filter(decoding *d, mm_error *error)
 {
     picture_kind kind = kind_of(d);
     if (d->filter.graph && same_kind(&kind, &d->kind))
         return MM_OK;
-    MM_TRY(check_picture(d, error));
+    MM_TRY(mm_input_check_size(&d->input, kind.width, kind.height, error));
     mm_filter_close(&d->filter);
     choose_size(d, &kind);
     char description[256];

@@ -92,6 +92,22 @@ static mm_status open_io(mm_input *input, mm_error *error)
     return MM_OK;
 }
 
+/* FFmpeg may decode the first pictures here: within the same limit. */
+static int find_stream_info(AVFormatContext *format)
+{
+    unsigned count = format->nb_streams;
+    AVDictionary **options = av_calloc(count ? count : 1, sizeof(*options));
+    int code = options ? 0 : AVERROR(ENOMEM);
+    for (unsigned i = 0; code >= 0 && i < count; i++)
+        code = av_dict_set_int(&options[i], "max_pixels", mm_input_pixel_limit, 0);
+    if (code >= 0)
+        code = avformat_find_stream_info(format, options);
+    for (unsigned i = 0; options && i < count; i++)
+        av_dict_free(&options[i]);
+    av_free(options);
+    return code;
+}
+
 static mm_status open_container(mm_input *input, mm_error *error)
 {
     /* Not const before libavformat 59. */
@@ -115,7 +131,7 @@ static mm_status open_container(mm_input *input, mm_error *error)
     av_dict_free(&options);
     if (code < 0)
         return fail_input(input, code, "the video is damaged or cut off", error);
-    code = avformat_find_stream_info(input->format, NULL);
+    code = find_stream_info(input->format);
     return code < 0 ? fail_input(input, code, "the video is damaged or cut off", error) : MM_OK;
 }
 
@@ -137,6 +153,18 @@ static AVStream *find_video(AVFormatContext *format)
     return found;
 }
 
+mm_status mm_input_check_size(const mm_input *input, int width, int height, mm_error *error)
+{
+    if (width > 0 && height > 0 && width <= mm_input_side_limit && height <= mm_input_side_limit &&
+        (int64_t)width * height <= mm_input_pixel_limit)
+        return MM_OK;
+    return mm_fail(
+        error, MM_ERR_INPUT,
+        "%s: pictures of %dx%d: the file is damaged, or larger than the %d a side and %d "
+        "pixels that are read",
+        input->file.path, width, height, mm_input_side_limit, mm_input_pixel_limit);
+}
+
 mm_status mm_input_open(mm_input *input, const char *path, mm_error *error)
 {
     *input = (mm_input){.file.descriptor = -1};
@@ -147,10 +175,7 @@ mm_status mm_input_open(mm_input *input, const char *path, mm_error *error)
     if (!input->stream)
         return mm_fail(error, MM_ERR_INPUT, "%s: there is no video stream in this file", path);
     const AVCodecParameters *codec = input->stream->codecpar;
-    if (codec->width > mm_input_side_limit || codec->height > mm_input_side_limit)
-        return mm_fail(error, MM_ERR_INPUT, "%s: frames of %dx%d are larger than %dx%d", path,
-                       codec->width, codec->height, mm_input_side_limit, mm_input_side_limit);
-    return MM_OK;
+    return mm_input_check_size(input, codec->width, codec->height, error);
 }
 
 mm_status mm_input_open_decoder(mm_input *input, mm_error *error)
@@ -165,7 +190,7 @@ mm_status mm_input_open_decoder(mm_input *input, mm_error *error)
         return mm_fail_memory(error, "the video decoder", 0);
     int code = avcodec_parameters_to_context(input->decoder, parameters);
     input->decoder->thread_count = 1;
-    input->decoder->max_pixels = (int64_t)mm_input_side_limit * mm_input_side_limit;
+    input->decoder->max_pixels = mm_input_pixel_limit;
     input->decoder->pkt_timebase = input->stream->time_base;
     if (code >= 0)
         code = avcodec_open2(input->decoder, codec, NULL);

@@ -13,7 +13,7 @@
 typedef struct mm_frames {
     int64_t count;
     int32_t width, height;
-    double fps; /* of the file they came from, or to be written with; 0 when unknown */
+    double fps; /* to be shown with: the file's, divided by the step; 0 when unknown (written: 8) */
     uint8_t *data;
 } mm_frames;
 
@@ -33,8 +33,9 @@ typedef struct mm_decode_request {
  * Decodes a video, a GIF or a picture. Rotation side data is applied; alpha is dropped over black;
  * every pixel format libswscale knows is read. Only local files: no other protocol, playlist or
  * script is followed. MM_ERR_INPUT: unreadable or damaged, no video stream, fewer frames than
- * asked (says how many there are), absurd sizes; MM_ERR_UNSUPPORTED: no decoder for the codec;
- * MM_ERR_MEMORY.
+ * asked (says how many there are), sides above 16384 or more pixels
+ * than 8K video has; MM_ERR_UNSUPPORTED: no decoder for the codec,
+ * a playlist or script; MM_ERR_USAGE: a bad request; MM_ERR_MEMORY.
  */
 mm_status mm_media_decode(mm_frames *out, const char *path, const mm_decode_request *request,
                           const mm_logger *logger, mm_error *error);
@@ -53,7 +54,8 @@ mm_status mm_media_probe(mm_media_info *out, const char *path, mm_error *error);
  * libopenh264, h264_*, libvpx-vp9, libsvtav1, mpeg4, ffv1 that fits the container; yuv420p; odd
  * sides are padded by repeating the last row or column), .gif (with a palette per file), .png (a
  * contact sheet: all frames in a grid), a name with a printf pattern such as "frame-%04d.png" (a
- * PNG sequence). Atomic; the same frames give the same bytes. MM_ERR_RUNTIME: cannot be written;
+ * PNG sequence, numbered from 0). Quality is libx264's crf 18 or near it. Atomic, a sequence
+ * picture by picture; the same frames give the same bytes. MM_ERR_RUNTIME: cannot be written;
  * MM_ERR_USAGE: an ending nobody knows; MM_ERR_UNSUPPORTED: no encoder at hand (says which exist).
  */
 mm_status mm_media_write(const char *path, const mm_frames *frames, const mm_logger *logger,

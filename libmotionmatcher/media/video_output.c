@@ -43,6 +43,7 @@ typedef struct writing {
     mm_filter filter;
     AVPacket *packet;
     AVFrame *converted;
+    bool started; /* the header is written, the trailer is not */
 } writing;
 
 AVRational mm_output_rate(const mm_frames *frames)
@@ -139,7 +140,10 @@ static int start_container(writing *w)
     if (code >= 0)
         code = mm_memory_output_open(&w->memory);
     w->format->pb = w->memory.io;
-    return code < 0 ? code : avformat_write_header(w->format, NULL);
+    if (code >= 0)
+        code = avformat_write_header(w->format, NULL);
+    w->started = code >= 0;
+    return code;
 }
 
 static int write_packets(writing *w)
@@ -217,8 +221,10 @@ static mm_status encode_frames(writing *w, const mm_logger *logger, bool gif, mm
     MM_TRY(mm_filter_push(&w->filter, NULL, error));
     MM_TRY(drain(w, logger, gif, error));
     int code = w->encoder ? encode_picture(w, NULL) : AVERROR_BUG;
-    if (code >= 0)
+    if (code >= 0) {
+        w->started = false;
         code = av_write_trailer(w->format);
+    }
     if (code >= 0) {
         mm_memory_output_flush(&w->memory);
         code = w->memory.io->error;
@@ -241,6 +247,8 @@ static mm_status open_format(writing *w, const char *name, mm_error *error)
 
 static void close_writing(writing *w)
 {
+    if (w->started)
+        av_write_trailer(w->format); /* else packets in waiting are lost memory */
     mm_filter_close(&w->filter);
     avcodec_free_context(&w->encoder);
     av_packet_free(&w->packet);
