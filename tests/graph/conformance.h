@@ -43,7 +43,8 @@ void mm_suite_begin(mm_suite *s);
 void mm_suite_check(mm_suite *s, mm_node *y);
 
 int64_t mm_suite_roll(mm_suite *s, int64_t low, int64_t high);
-/* Leaves with random values: with a gradient, without one, whole numbers of low..high. */
+/* Leaves with random values: with a gradient (at times copied, so that the copy's memory may be
+   reused), without one, whole numbers of low..high. */
 mm_node *mm_suite_parameter(mm_suite *s, mm_shape shape);
 mm_node *mm_suite_weight(mm_suite *s, mm_shape shape);
 mm_node *mm_suite_whole(mm_suite *s, mm_dtype dtype, mm_shape shape, int64_t low, int64_t high);
