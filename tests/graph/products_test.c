@@ -8,6 +8,10 @@
 #include <string.h>
 #include <cmocka.h>
 
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
 #include "backends/cpu/cpu.h"
 #include "base/memory.h"
 #include "graph/ops.h"
@@ -388,6 +392,50 @@ static void temporal_conv_forms(void **state)
     check_temporal(2, 4, 5, 7, 33, 20);
 }
 
+/* Whatever allocation fails while a convolution is prepared and its weight packed: a status, no
+   leak, and the plain weight still there. */
+static void survives_failed_allocations(void **state)
+{
+    (void)state;
+    static const int32_t padding[] = {1, 1, 1, 1};
+    mm_shape shape = MM_SHAPE(8, 6, 3, 3), x_shape = MM_SHAPE(1, 4, 4, 6);
+    float values[8 * 6 * 9] = {1.0f}, x[4 * 4 * 6] = {2.0f}, y[4 * 4 * 8];
+    mm_weight weight = make_weight(shape, values);
+    mm_node *node = mm_conv2d(graph, mm_input(graph, "x", MM_F32, &x_shape),
+                              mm_weight_node(graph, &weight), NULL, NULL, 1, padding);
+    _Alignas(64) static char workspace[1 << 20];
+    mm_status status = MM_ERR_MEMORY;
+    uint64_t failing = 0;
+    while (status == MM_ERR_MEMORY && ++failing < 100) {
+        mm_error error = {0};
+        mm_kernel kernel;
+        mm_memory_fail_after(failing, true);
+        status = backend->table->prepare(backend, node, &kernel, &error);
+        if (status == MM_OK) {
+            assert_true(kernel.workspace_bytes <= sizeof(workspace));
+            mm_kernel_call call = {
+                .node = node, .destination = y, .source = {x, weight.data}, .workspace = workspace};
+            status = backend->table->run(backend, &kernel, &call, &error);
+            backend->table->discard(backend, &kernel);
+        }
+        mm_memory_fail_after(0, false);
+        assert_true((weight.data == NULL) == (status == MM_OK));
+    }
+    assert_int_equal(status, MM_OK);
+    assert_true(failing > 2);
+    backend->table->weight_release(backend, &weight);
+}
+
+#ifdef _OPENMP
+static void host_threads_are_untouched(void **state)
+{
+    (void)state;
+    omp_set_num_threads(3);
+    conv2d_forms(NULL);
+    assert_int_equal(omp_get_max_threads(), 3);
+}
+#endif
+
 static void refuses_unknown_masks(void **state)
 {
     (void)state;
@@ -424,6 +472,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(conv2d_forms, set_up, tear_down),
         cmocka_unit_test_setup_teardown(packed_weight_is_shared, set_up, tear_down),
         cmocka_unit_test_setup_teardown(temporal_conv_forms, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(survives_failed_allocations, set_up, tear_down),
+#ifdef _OPENMP
+        cmocka_unit_test_setup_teardown(host_threads_are_untouched, set_up, tear_down),
+#endif
         cmocka_unit_test(refuses_unknown_masks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
