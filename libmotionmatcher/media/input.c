@@ -158,11 +158,12 @@ mm_status mm_input_check_size(const mm_input *input, int width, int height, mm_e
     if (width > 0 && height > 0 && width <= mm_input_side_limit && height <= mm_input_side_limit &&
         (int64_t)width * height <= mm_input_pixel_limit)
         return MM_OK;
-    return mm_fail(
-        error, MM_ERR_INPUT,
-        "%s: pictures of %dx%d: the file is damaged, or larger than the %d a side and %d "
-        "pixels that are read",
-        input->file.path, width, height, mm_input_side_limit, mm_input_pixel_limit);
+    if (width <= 0 || height <= 0)
+        return mm_fail(error, MM_ERR_INPUT, "%s: the video is damaged: no picture can be read",
+                       input->file.path);
+    return mm_fail(error, MM_ERR_INPUT,
+                   "%s: pictures of %dx%d are larger than is read (%d a side, %d pixels)",
+                   input->file.path, width, height, mm_input_side_limit, mm_input_pixel_limit);
 }
 
 mm_status mm_input_open(mm_input *input, const char *path, mm_error *error)

@@ -61,7 +61,7 @@ mm_status mm_media_probe(mm_media_info *out, const char *path, mm_error *error);
 mm_status mm_media_write(const char *path, const mm_frames *frames, const mm_logger *logger,
                          mm_error *error);
 
-/* MM_ERR_USAGE: mm_media_write would not know the name's ending. */
+/* MM_ERR_USAGE: mm_media_write would not know the name's ending, or what to number. */
 mm_status mm_media_check_path(const char *path, mm_error *error);
 
 /* One scaled copy, for contact sheets and tests: libswscale with the given filter. */

@@ -18,6 +18,7 @@ mm_status mm_output_video(const char *path, const mm_frames *frames, const mm_lo
 mm_status mm_output_gif(const char *path, const mm_frames *frames, mm_error *error);
 mm_status mm_output_contact_sheet(const char *path, const mm_frames *frames, mm_error *error);
 /* `pattern` has one %d, or %04d and the like, in its last component; numbers start at 0. */
+mm_status mm_output_check_pattern(const char *pattern, mm_error *error);
 mm_status mm_output_sequence(const char *pattern, const mm_frames *frames, mm_error *error);
 
 #endif

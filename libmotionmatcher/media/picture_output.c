@@ -131,13 +131,20 @@ static mm_status write_numbered(const char *pattern, const number_place *place,
     return status;
 }
 
+mm_status mm_output_check_pattern(const char *pattern, mm_error *error)
+{
+    number_place place;
+    if (parse_pattern(pattern, &place))
+        return MM_OK;
+    return mm_fail(error, MM_ERR_USAGE,
+                   "%s: expected one number in the file's name, as in frame-%%04d.png", pattern);
+}
+
 mm_status mm_output_sequence(const char *pattern, const mm_frames *frames, mm_error *error)
 {
     number_place place;
-    if (!parse_pattern(pattern, &place))
-        return mm_fail(error, MM_ERR_USAGE,
-                       "%s: expected one number in the file's name, as in frame-%%04d.png",
-                       pattern);
+    MM_TRY(mm_output_check_pattern(pattern, error));
+    parse_pattern(pattern, &place);
     for (int64_t i = 0; i < frames->count; i++)
         MM_TRY(write_numbered(pattern, &place, frames, i, error));
     return MM_OK;

@@ -55,7 +55,10 @@ static output_kind kind_of(const char *path)
 
 mm_status mm_media_check_path(const char *path, mm_error *error)
 {
-    if (kind_of(path) != OUTPUT_UNKNOWN)
+    output_kind kind = kind_of(path);
+    if (kind == OUTPUT_SEQUENCE)
+        return mm_output_check_pattern(path, error);
+    if (kind != OUTPUT_UNKNOWN)
         return MM_OK;
     return mm_fail(error, MM_ERR_USAGE,
                    "%s: the name must end with .mp4, .mkv, .mov, .webm, .avi, .gif or .png", path);

@@ -158,6 +158,25 @@ static void test_files_without_video(void **state)
     expect_failure("/dev/zero", request, MM_ERR_INPUT, "/dev/zero");
 }
 
+/* The size is refused before pictures of it are decoded. */
+static void test_a_small_file_with_huge_pictures(void **state)
+{
+    (void)state;
+    static const unsigned char gif[] = {
+        'G',  'I',  'F', '8', '9', 'a',  0x80, 0x3E, 0x80, 0x3E, 0x80, 0,    0, /* 16000x16000 */
+        0,    0,    0,   255, 255, 255,  ',',  0,    0,    0,    0,    0x80, 0x3E,
+        0x80, 0x3E, 0,   2,   2,   0x44, 1,    0,    ';'};
+    char *directory = scratch_directory(), *path = mm_path_join(directory, "huge.gif");
+    mm_error error = {0};
+    assert_int_equal(mm_output_file_write_all(path, gif, sizeof(gif), &error), MM_OK);
+    mm_decode_request request = {.frame_step = 1, .width = 8, .height = 8};
+    size_t before = mm_resident_peak_bytes();
+    expect_failure(path, request, MM_ERR_INPUT, "huge.gif");
+    assert_true(mm_resident_peak_bytes() - before < (size_t)64 << 20);
+    mm_free(path);
+    remove_scratch(directory);
+}
+
 static void test_probe(void **state)
 {
     (void)state;
@@ -291,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_too_few_frames),
         cmocka_unit_test(test_bad_requests),
         cmocka_unit_test(test_files_without_video),
+        cmocka_unit_test(test_a_small_file_with_huge_pictures),
         cmocka_unit_test(test_probe),
         cmocka_unit_test(test_nothing_is_printed),
         cmocka_unit_test(test_damaged_files),

@@ -153,6 +153,8 @@ static void test_what_cannot_be_written(void **state)
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         char *path = mm_path_join(directory, bad[i]);
         expect_failure(path, &frames, MM_ERR_USAGE);
+        mm_error error = {0};
+        assert_int_equal(mm_media_check_path(path, &error), MM_ERR_USAGE);
         mm_free(path);
     }
     char *path = mm_path_join(directory, "a.mp4"), *below = mm_path_join(path, "b.mp4");
