@@ -22,7 +22,8 @@ static mm_status make_denoiser(mm_drawing *d, bool adapted, mm_denoiser **out, m
     return MM_OK;
 }
 
-static mm_status plan(mm_drawing *d, mm_error *error)
+/* kernels: memory that compiling took. */
+static mm_status plan(mm_drawing *d, size_t kernels, mm_error *error)
 {
     mm_model *model = d->model;
     mm_backend *backend = model->context->backend;
@@ -35,8 +36,8 @@ static mm_status plan(mm_drawing *d, mm_error *error)
         d->arena_bytes > d->decoder.arena_bytes ? d->arena_bytes : d->decoder.arena_bytes;
     size_t work = unet + vae + arena > text ? unet + vae + arena : text;
     size_t frames = (size_t)(d->settings.frames * d->settings.height * d->settings.width) * 3;
-    d->planned_peak_bytes = model->baseline_bytes + d->settings.other_bytes + work + frames +
-                            8 * mm_latent_elements(&d->latents) * sizeof(float);
+    d->planned_peak_bytes = model->baseline_bytes + kernels + d->settings.other_bytes + work +
+                            frames + 8 * mm_latent_elements(&d->latents) * sizeof(float);
     if (d->planned_peak_bytes <= model->context->memory_budget)
         return MM_OK;
     return mm_fail(error, MM_ERR_MEMORY,
@@ -50,11 +51,13 @@ static mm_status create(mm_drawing *d, mm_error *error)
 {
     const mm_drawing_settings *s = &d->settings;
     bool loras = s->loras && s->loras->count > 0;
+    size_t before = mm_resident_bytes();
     if (loras)
         MM_TRY(make_denoiser(d, true, &d->adapted, error));
     if (!loras || s->min_timestep > 0 || s->invert_base)
         MM_TRY(make_denoiser(d, false, &d->base, error));
-    return plan(d, error);
+    size_t after = mm_resident_bytes();
+    return plan(d, after > before ? after - before : 0, error);
 }
 
 mm_status mm_drawing_create(mm_drawing *out, mm_model *model, const mm_drawing_settings *settings,

@@ -183,27 +183,48 @@ static mm_status make_step(mm_trainer *t, size_t resident, mm_error *error)
     return mm_training_step_create(&t->step, &settings, t->model->context->backend, error);
 }
 
+/* Compiled kernels take memory themselves, how much is known only when they are there: where it
+   does not fit, the plan is made again around it. */
+static mm_status fit_step(mm_trainer *t, size_t resident, size_t *kernels, mm_error *error)
+{
+    mm_plan_summary summary;
+    size_t before = mm_resident_bytes();
+    MM_TRY(make_step(t, resident, error));
+    size_t after = mm_resident_bytes();
+    *kernels = after > before ? after - before : 0;
+    mm_training_step_summary(t->step, &summary);
+    if (resident + *kernels + summary.arena_bytes <= t->model->context->memory_budget)
+        return MM_OK;
+    mm_training_step_free(&t->step);
+    return make_step(t, resident + *kernels, error);
+}
+
+static void log_plan(const mm_trainer *t, size_t unet, const mm_plan_summary *summary)
+{
+    mm_log(&t->model->context->logger, MM_LOG_INFO,
+           "plan: weights %.2f GiB, activations %.2f GiB (workspace %.2f); %.2f TFLOP a step, of "
+           "which %.2f recomputed",
+           (double)unet * 0x1p-30, (double)summary->arena_bytes * 0x1p-30,
+           (double)summary->workspace_bytes * 0x1p-30, summary->flops * 1e-12,
+           summary->recomputed_flops * 1e-12);
+    mm_context_emit_plan(t->model->context, t->planned_peak_bytes);
+}
+
 mm_status mm_trainer_make_plan(mm_trainer *t, mm_error *error)
 {
     if (t->step)
         return MM_OK;
     mm_backend *backend = t->model->context->backend;
-    size_t base = resident_training_bytes(t), encoding;
+    size_t base = resident_training_bytes(t), encoding, kernels;
     size_t unet = mm_component_bytes(&t->model->parts.unet, backend);
     MM_TRY(encoding_bytes(t, &encoding, error));
-    MM_TRY(make_step(t, base + unet, error));
+    MM_TRY(fit_step(t, base + unet, &kernels, error));
     mm_plan_summary summary;
     mm_training_step_summary(t->step, &summary);
-    size_t peak = larger(base + encoding, base + unet + summary.arena_bytes);
-    MM_TRY(mm_trainer_plan_validation(t, base - t->model->baseline_bytes, error));
+    size_t peak = larger(base + encoding, base + unet + kernels + summary.arena_bytes);
+    MM_TRY(mm_trainer_plan_validation(t, base - t->model->baseline_bytes + kernels, error));
     t->planned_peak_bytes = larger(peak, t->validation.drawing.planned_peak_bytes);
-    mm_log(&t->model->context->logger, MM_LOG_INFO,
-           "plan: %.2f GiB at most: weights %.2f, activations %.2f (workspace %.2f); %.2f TFLOP a "
-           "step, of which %.2f recomputed",
-           (double)t->planned_peak_bytes * 0x1p-30, (double)unet * 0x1p-30,
-           (double)summary.arena_bytes * 0x1p-30, (double)summary.workspace_bytes * 0x1p-30,
-           summary.flops * 1e-12, summary.recomputed_flops * 1e-12);
-    mm_context_emit_plan(t->model->context, t->planned_peak_bytes);
+    log_plan(t, unet, &summary);
     return MM_OK;
 }
 
