@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -64,6 +65,19 @@ void write_scratch(const char *path, const bytes *content)
     assert_int_equal(fclose(file), 0);
 }
 
+const char *in_memory(const bytes *content)
+{
+    static int descriptor = -1;
+    static char path[64];
+    if (descriptor < 0)
+        descriptor = memfd_create("case", 0);
+    assert_true(descriptor >= 0);
+    assert_int_equal(ftruncate(descriptor, 0), 0);
+    assert_int_equal(pwrite(descriptor, content->data, content->count, 0), content->count);
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", descriptor);
+    return path;
+}
+
 static double seconds_now(void)
 {
     struct timespec now;
@@ -95,9 +109,7 @@ void expect_path_status(const char *label, const char *path, mm_status expected)
 
 void expect_status(const char *label, const bytes *content, mm_status expected)
 {
-    const char *path = scratch_path("case");
-    write_scratch(path, content);
-    expect_path_status(label, path, expected);
+    expect_path_status(label, in_memory(content), expected);
 }
 
 void expect_peak_below(size_t bytes_more)

@@ -26,6 +26,8 @@ void free_bytes(bytes *b);
 /* A path in the test's own directory; the same buffer each time. */
 const char *scratch_path(const char *name);
 void write_scratch(const char *path, const bytes *content);
+/* A path to the content without a file on disk; the content of the last call only. */
+const char *in_memory(const bytes *content);
 
 /* Opens the content as a file and fails the test unless the status is the expected one; bad files
    must also leave a message, take at most a second, and give no handle. `expected` ANY_ERROR takes
