@@ -5,15 +5,33 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Names from untrusted files end up in messages: a terminal must not obey them. */
+#include "base/json.h"
+
+/* Bytes of the character at `text` when it can be shown as it is; 0 when it cannot. */
+static size_t printable_length(const char *text)
+{
+    unsigned char c = (unsigned char)*text;
+    if (c < 0x80)
+        return c >= 0x20 && c != 0x7f;
+    for (size_t length = 2; length <= 4; length++) {
+        if (mm_utf8_valid(text, length))
+            return length;
+    }
+    return 0;
+}
+
+/* Names from untrusted files and directories end up in messages: a terminal must not obey them, and
+   a message is UTF-8 whatever they are. */
 static void copy_printable(char *out, size_t size, const char *text)
 {
     size_t n = 0;
-    for (const unsigned char *p = (const unsigned char *)text; *p && n + 5 < size; p++) {
-        if (*p >= 0x20 && *p != 0x7f)
-            out[n++] = (char)*p;
-        else
-            n += (size_t)snprintf(out + n, size - n, "\\x%02x", *p);
+    while (*text && n + 5 < size) {
+        size_t length = printable_length(text);
+        if (length > 0)
+            memcpy(out + n, text, length);
+        n += length > 0 ? length
+                        : (size_t)snprintf(out + n, size - n, "\\x%02x", (unsigned char)*text);
+        text += length > 0 ? length : 1;
     }
     out[n] = '\0';
 }

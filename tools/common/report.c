@@ -169,8 +169,11 @@ void cli_report_error(cli_state *cli, mm_status status)
     const char *message = *cli->error ? cli->error : mm_last_error();
     bool colour = colours();
     cli_clear_bar(cli);
-    fprintf(stderr, "%s: %serror:%s %s\n", cli->tool->name, colour ? "\033[1;31m" : "",
-            colour ? "\033[0m" : "", message);
+    if (status == MM_ERR_CANCELLED)
+        fprintf(stderr, "%s: %s\n", cli->tool->name, message);
+    else
+        fprintf(stderr, "%s: %serror:%s %s\n", cli->tool->name, colour ? "\033[1;31m" : "",
+                colour ? "\033[0m" : "", message);
     if (!cli->json)
         return;
     printf("{\"event\":\"error\",\"status\":%d,\"name\":\"%s\",\"message\":", (int)status,
