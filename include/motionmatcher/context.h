@@ -22,13 +22,14 @@ typedef struct mm_context mm_context;
 #define MM_LEVEL_INFO 3    /**< what is being done */
 #define MM_LEVEL_DEBUG 4
 
-/** message: one line of UTF-8 without newline, valid during the call. Called on the thread that made
-    the call which reports. */
+/** message: one line of UTF-8 without newline, valid during the call. Called on the thread that
+   made the call which reports. */
 typedef void (*mm_log_callback)(void *user, int32_t level, const char *message);
 
 #define MM_EVENT_LOADED 1 /**< weights are in memory: seconds */
 #define MM_EVENT_PLAN 2   /**< a plan stands: planned_peak_bytes */
-#define MM_EVENT_STEP 3   /**< a training or sampling step is done: step, of, seconds, peak_bytes, loss */
+#define MM_EVENT_STEP \
+    3 /**< a training or sampling step is done: step, of, seconds, peak_bytes, loss */
 #define MM_EVENT_OUTPUT 4 /**< a file was written: path */
 #define MM_EVENT_STAGE 5  /**< a part of the work begins: text names it */
 
@@ -37,11 +38,11 @@ typedef struct mm_event {
     int32_t kind;         /**< MM_EVENT_... */
     int64_t step, of;     /**< step counts from 1 */
     double seconds;
-    double loss;          /**< training only, else NaN */
-    uint64_t peak_bytes;  /**< resident high-water mark of the process */
+    double loss;         /**< training only, else NaN */
+    uint64_t peak_bytes; /**< resident high-water mark of the process */
     uint64_t planned_peak_bytes;
-    const char *path;     /**< valid during the call; NULL unless a file was written */
-    const char *text;     /**< valid during the call; may be NULL */
+    const char *path; /**< valid during the call; NULL unless a file was written */
+    const char *text; /**< valid during the call; may be NULL */
 } mm_event;
 
 /** Called on the thread that runs the work. A non-zero return stops as mm_context_stop() does. */
@@ -50,8 +51,8 @@ typedef int32_t (*mm_event_callback)(void *user, const mm_event *event);
 /**
  * @param out     receives the handle; NULL on failure.
  * @param options of table "context", copied; NULL for defaults.
- * @return MM_OK; MM_ERR_USAGE: options of another table; MM_ERR_DEVICE: the device is not available;
- *         MM_ERR_MEMORY.
+ * @return MM_OK; MM_ERR_USAGE: options of another table; MM_ERR_DEVICE: the device is not
+ * available; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_context_create(mm_context **out, const mm_options *options);
 /** Drops the caller's reference and sets *context to NULL. Handles made from it keep it alive. */

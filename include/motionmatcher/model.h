@@ -4,8 +4,8 @@
  * A text-to-video diffusion model in the diffusers directory layout: unet, vae, text_encoder,
  * tokenizer, scheduler.
  *
- * Opening reads the configs and checks every weight file against the networks' own list of tensors; no
- * weight is loaded before it is needed, and a network whose work is done is released again.
+ * Opening reads the configs and checks every weight file against the networks' own list of tensors;
+ * no weight is loaded before it is needed, and a network whose work is done is released again.
  */
 #ifndef MOTIONMATCHER_MODEL_H
 #define MOTIONMATCHER_MODEL_H
@@ -21,9 +21,9 @@ typedef struct mm_model mm_model;
 /**
  * @param out       receives the handle, which keeps the context alive; NULL on failure.
  * @param directory path of the model directory (UTF-8).
- * @return MM_OK; MM_ERR_INPUT: missing or damaged files, tensors missing or misshapen, config values
- *         out of range; MM_ERR_UNSUPPORTED: an architecture, block type, scheduler or archive that is
- *         not supported; MM_ERR_MEMORY.
+ * @return MM_OK; MM_ERR_INPUT: missing or damaged files, tensors missing or misshapen, config
+ * values out of range; MM_ERR_UNSUPPORTED: an architecture, block type, scheduler or archive that
+ * is not supported; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_model_open(mm_model **out, mm_context *context, const char *directory);
 /** Drops the caller's reference and sets *model to NULL; handles made from it keep it alive. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /**
  * @file options.h
- * Settings by name. Every handle that can be configured has one table of options (name, type, range,
- * default, help); an mm_options holds values for one table. The same tables drive config files,
- * command lines and help texts.
+ * Settings by name. Every handle that can be configured has one table of options (name, type,
+ * range, default, help); an mm_options holds values for one table. The same tables drive config
+ * files, command lines and help texts.
  *
  * Tables: "context" (device, precision, threads, memory budget), "train", "sample".
  *
@@ -47,8 +47,8 @@ MM_API void mm_options_free(mm_options **options);
  * Sets one option. For a repeatable option (a list) the value is appended to those of the same
  * source, and replaces those of an earlier one.
  * @param source an MM_SOURCE_ value; a value of an earlier source than the present one is ignored.
- * @return MM_OK; MM_ERR_USAGE: unknown key (the message names the nearest), not a value of its type,
- *         outside its range, not UTF-8; MM_ERR_UNSUPPORTED: a key of the released code that would
+ * @return MM_OK; MM_ERR_USAGE: unknown key (the message names the nearest), not a value of its
+ * type, outside its range, not UTF-8; MM_ERR_UNSUPPORTED: a key of the released code that would
  *         change the result and is not implemented; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_options_set(mm_options *options, const char *key, const char *value,
@@ -71,11 +71,12 @@ MM_API int32_t mm_options_source(const mm_options *options, const char *key);
  * config unchanged. Keys of other tables are handed to `other` when that is given (may be NULL).
  * Keys about speed alone are named once through mm_options_notices().
  * @return MM_OK; MM_ERR_INPUT: unreadable or malformed; MM_ERR_USAGE: an unknown key (the message
- *         names the nearest) or bad value; MM_ERR_UNSUPPORTED: a key that would change the result and
- *         is not implemented; MM_ERR_MEMORY.
+ *         names the nearest) or bad value; MM_ERR_UNSUPPORTED: a key that would change the result
+ * and is not implemented; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_options_load(mm_options *options, mm_options *other, const char *path);
-/** Notices of the last mm_options_load(), one a line, "" when there were none; owned by the options. */
+/** Notices of the last mm_options_load(), one a line, "" when there were none; owned by the
+ * options. */
 MM_API const char *mm_options_notices(const mm_options *options);
 
 /**
@@ -95,7 +96,7 @@ typedef struct mm_option_info {
     const char *fallback; /**< default as a text; "" for none */
     const char *unit;     /**< unit, placeholder, or the words of a choice separated by '|' */
     const char *help;
-    double low, high;     /**< range of numbers */
+    double low, high; /**< range of numbers */
 } mm_option_info;
 
 /** Number of options in a table; 0 for an unknown table. */

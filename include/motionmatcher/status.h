@@ -23,7 +23,8 @@ typedef int32_t mm_status;
 #define MM_OK 0
 /** Failed while running; an output that cannot be created or written. */
 #define MM_ERR_RUNTIME (-1)
-/** Wrong use: a bad argument, an unknown option, a value outside its range, a wrong order of calls. */
+/** Wrong use: a bad argument, an unknown option, a value outside its range, a wrong order of calls.
+ */
 #define MM_ERR_USAGE (-2)
 /** An input cannot be read, is damaged, or does not fit. */
 #define MM_ERR_INPUT (-3)

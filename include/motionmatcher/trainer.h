@@ -23,8 +23,8 @@ typedef struct mm_trainer mm_trainer;
  * to hold no run yet; without one nothing is written.
  * @param out     receives the handle, which keeps the model alive; NULL on failure.
  * @param options of table "train", copied.
- * @return MM_OK; MM_ERR_USAGE: a setting that does not fit the model (sizes that are no multiple of the
- *         VAE's factor, a scale without attention), or a directory that already holds a run;
+ * @return MM_OK; MM_ERR_USAGE: a setting that does not fit the model (sizes that are no multiple of
+ * the VAE's factor, a scale without attention), or a directory that already holds a run;
  *         MM_ERR_RUNTIME: the directory cannot be written; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_trainer_create(mm_trainer **out, mm_model *model, const mm_options *options);
@@ -34,15 +34,16 @@ MM_API mm_status mm_trainer_create(mm_trainer **out, mm_model *model, const mm_o
  * its directory. Options that were set before must agree with the run, except steps and output_dir.
  * @param options   of table "train".
  * @param directory of the run.
- * @return MM_OK; MM_ERR_INPUT: no run there, or damaged; MM_ERR_USAGE: settings disagree (the message
- *         names the first); MM_ERR_MEMORY.
+ * @return MM_OK; MM_ERR_INPUT: no run there, or damaged; MM_ERR_USAGE: settings disagree (the
+ * message names the first); MM_ERR_MEMORY.
  */
 MM_API mm_status mm_trainer_load_options(mm_options *options, const char *directory);
 /**
  * Goes on with the run in the options' output_dir from its newest whole checkpoint, or from step 1
  * where there is none.
  * @param options as mm_trainer_load_options() left them.
- * @return as mm_trainer_create(), and MM_ERR_INPUT: latents or checkpoints of another configuration.
+ * @return as mm_trainer_create(), and MM_ERR_INPUT: latents or checkpoints of another
+ * configuration.
  */
 MM_API mm_status mm_trainer_resume(mm_trainer **out, mm_model *model, const mm_options *options);
 /** Cancels nothing and writes nothing: what was not saved is lost. Sets *trainer to NULL. */
@@ -76,8 +77,7 @@ MM_API mm_status mm_trainer_run(mm_trainer *trainer);
  * @return MM_OK; MM_ERR_INPUT: tensors missing or misshapen; MM_ERR_RUNTIME: cannot be written;
  *         MM_ERR_MEMORY; MM_ERR_NONFINITE; MM_ERR_CANCELLED.
  */
-MM_API mm_status mm_trainer_replay(mm_trainer *trainer, const char *in_path,
-                                   const char *out_path);
+MM_API mm_status mm_trainer_replay(mm_trainer *trainer, const char *in_path, const char *out_path);
 
 #ifdef __cplusplus
 }

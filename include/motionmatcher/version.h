@@ -21,7 +21,8 @@ extern "C" {
 
 /** The release that is running, as "major.minor.patch". Thread-safety: any thread. */
 MM_API const char *mm_version(void);
-/** The ABI that is running; compare with MM_ABI_VERSION of the header. Thread-safety: any thread. */
+/** The ABI that is running; compare with MM_ABI_VERSION of the header. Thread-safety: any thread.
+ */
 MM_API uint32_t mm_abi_version(void);
 
 #ifdef __cplusplus

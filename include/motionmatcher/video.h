@@ -23,7 +23,8 @@ typedef struct mm_video mm_video;
  */
 MM_API mm_status mm_video_decode(mm_video **out, mm_context *context, const char *path,
                                  const mm_options *options);
-/** Copies frames. fps may be 0 (unknown). @return MM_OK; MM_ERR_USAGE: a size below 1; MM_ERR_MEMORY. */
+/** Copies frames. fps may be 0 (unknown). @return MM_OK; MM_ERR_USAGE: a size below 1;
+ * MM_ERR_MEMORY. */
 MM_API mm_status mm_video_from_frames(mm_video **out, const uint8_t *data, int64_t frames,
                                       int64_t height, int64_t width, double fps);
 MM_API void mm_video_free(mm_video **video);

@@ -25,11 +25,11 @@ mm_status mm_error_prefix(mm_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* Runs a call and returns its status from the enclosing function when it fails. */
-#define MM_TRY(call)                                                                               \
-    do {                                                                                           \
-        mm_status mm_try_status_ = (call);                                                         \
-        if (mm_try_status_ != MM_OK)                                                               \
-            return mm_try_status_;                                                                 \
+#define MM_TRY(call)                       \
+    do {                                   \
+        mm_status mm_try_status_ = (call); \
+        if (mm_try_status_ != MM_OK)       \
+            return mm_try_status_;         \
     } while (0)
 
 #endif

@@ -168,7 +168,7 @@ size_t mm_available_bytes(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
     size_t physical = pages > 0 && size > 0 ? (size_t)pages * (size_t)size : SIZE_MAX;
-    size_t group = smaller(unified_group_limit(),
-                           read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    size_t group =
+        smaller(unified_group_limit(), read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
     return smaller(physical, group);
 }

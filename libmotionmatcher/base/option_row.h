@@ -5,9 +5,9 @@
  *
  * MM_OPTION(type, name, default, low, high, unit, help)
  *   type   FLAG bool | INTEGER int64_t | REAL double | SIZE uint64_t (K, M, G) | TEXT char *
- *          | CHOICE int32_t, `unit` lists the words, separated by '|' | LIST mm_text_list, repeatable
- *          | OPTIONAL_REAL, OPTIONAL_INTEGER: like the plain ones, NaN or INT64_MIN when not given
- *   default is a text, "" for none
+ *          | CHOICE int32_t, `unit` lists the words, separated by '|' | LIST mm_text_list,
+ * repeatable | OPTIONAL_REAL, OPTIONAL_INTEGER: like the plain ones, NaN or INT64_MIN when not
+ * given default is a text, "" for none
  */
 #ifndef MM_BASE_OPTION_ROW_H
 #define MM_BASE_OPTION_ROW_H

@@ -4,12 +4,12 @@
  * 1, 2, 3", SC 2011). A number depends on (seed, stream, step, index) alone, so it is the same for
  * any number of threads and on any device, and resuming needs no state but the step.
  *
- * One block = Philox(key = seed, counter = {block low, block high, step, stream}) = four 32-bit words.
- * Uniforms: word i of block index/4, (word >> 8) * 2^-24, in [0, 1).
- * Normals: words (w0, w1) give two, (w2, w3) give two, by Box-Muller in double:
- *   u = (w0 + 0.5) * 2^-32, v = w1 * 2^-32, r = sqrt(-2 ln u), (r cos 2 pi v, r sin 2 pi v),
- * with the logarithm, sine and cosine of rng.c: additions, multiplications, divisions and square
- * roots alone, each rounded once, no fused operations, so every IEEE machine gets the same bits.
+ * One block = Philox(key = seed, counter = {block low, block high, step, stream}) = four 32-bit
+ * words. Uniforms: word i of block index/4, (word >> 8) * 2^-24, in [0, 1). Normals: words (w0, w1)
+ * give two, (w2, w3) give two, by Box-Muller in double: u = (w0 + 0.5) * 2^-32, v = w1 * 2^-32, r =
+ * sqrt(-2 ln u), (r cos 2 pi v, r sin 2 pi v), with the logarithm, sine and cosine of rng.c:
+ * additions, multiplications, divisions and square roots alone, each rounded once, no fused
+ * operations, so every IEEE machine gets the same bits.
  */
 #ifndef MM_BASE_RNG_H
 #define MM_BASE_RNG_H
@@ -38,7 +38,8 @@ void mm_philox(uint64_t seed, uint64_t block, uint32_t step, uint32_t stream, ui
 /* Numbers first, first + 1, ... of the sequence. */
 void mm_rng_uniform(const mm_rng *rng, uint64_t first, float *out, size_t count);
 void mm_rng_normal(const mm_rng *rng, uint64_t first, float *out, size_t count);
-/* A whole number in low..high inclusive, without modulo bias worth speaking of (64-bit multiply). */
+/* A whole number in low..high inclusive, without modulo bias worth speaking of (64-bit multiply).
+ */
 int64_t mm_rng_integer(const mm_rng *rng, uint64_t index, int64_t low, int64_t high);
 /* A seed nobody chose: from the system's random source, below 2^31 so that it can be retyped. */
 uint64_t mm_random_seed(void);

@@ -45,8 +45,7 @@ int64_t mm_shape_elements(const mm_shape *shape)
 
 bool mm_shape_equal(const mm_shape *a, const mm_shape *b)
 {
-    return a->rank == b->rank &&
-           memcmp(a->dim, b->dim, (size_t)a->rank * sizeof(a->dim[0])) == 0;
+    return a->rank == b->rank && memcmp(a->dim, b->dim, (size_t)a->rank * sizeof(a->dim[0])) == 0;
 }
 
 const char *mm_shape_text(const mm_shape *shape, char *out, size_t size)
@@ -54,8 +53,8 @@ const char *mm_shape_text(const mm_shape *shape, char *out, size_t size)
     size_t n = 0;
     out[0] = '\0';
     for (int32_t i = 0; i < shape->rank && n < size; i++)
-        n += (size_t)snprintf(out + n, size - n, "%s%lld", i ? ", " : "[",
-                              (long long)shape->dim[i]);
+        n +=
+            (size_t)snprintf(out + n, size - n, "%s%lld", i ? ", " : "[", (long long)shape->dim[i]);
     if (n < size)
         snprintf(out + n, size - n, shape->rank ? "]" : "[]");
     return out;

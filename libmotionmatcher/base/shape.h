@@ -26,7 +26,7 @@ typedef struct mm_shape {
     int64_t dim[MM_MAX_RANK];
 } mm_shape;
 
-#define MM_SHAPE(...)                                                                              \
+#define MM_SHAPE(...) \
     ((mm_shape){.rank = sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t), .dim = {__VA_ARGS__}})
 
 size_t mm_dtype_bytes(mm_dtype dtype);

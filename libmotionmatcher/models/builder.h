@@ -3,8 +3,9 @@
  * What every network's builder shares: the graph it appends to, the weights it declares, the linear
  * layers it offers for adaptation (LoRA), and the layers themselves (layers.c).
  *
- * A network is a function from (builder, config, inputs) to nodes. The schema that files are checked
- * against is what one throwaway build declares; every later build finds the same weights again.
+ * A network is a function from (builder, config, inputs) to nodes. The schema that files are
+ * checked against is what one throwaway build declares; every later build finds the same weights
+ * again.
  */
 #ifndef MM_MODELS_BUILDER_H
 #define MM_MODELS_BUILDER_H
@@ -22,9 +23,9 @@ typedef enum mm_site_kind {
 typedef struct mm_lora_site {
     int32_t index; /* in the list */
     mm_site_kind kind;
-    int32_t order;        /* place among the sites of its kind in the order of PyTorch's named modules */
-    int32_t count;        /* 1 or 3 */
-    const char *path[3];  /* "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q" */
+    int32_t order; /* place among the sites of its kind in the order of PyTorch's named modules */
+    int32_t count; /* 1 or 3 */
+    const char *path[3]; /* "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q" */
     int64_t in_features, out_features; /* of each */
 } mm_lora_site;
 
@@ -38,8 +39,8 @@ void mm_site_list_free(mm_site_list *list);
 
 typedef struct mm_builder mm_builder;
 
-/* Adds to a linear site: returns [..., count * out_features] to be added to the base product, or NULL
-   for nothing. */
+/* Adds to a linear site: returns [..., count * out_features] to be added to the base product, or
+   NULL for nothing. */
 typedef mm_node *(*mm_adapter)(void *user, mm_builder *builder, const mm_lora_site *site,
                                mm_node *x);
 
@@ -49,11 +50,11 @@ struct mm_builder {
     mm_site_list *sites; /* NULL for networks without sites */
     mm_adapter adapter;  /* NULL: the base network */
     void *adapter_user;
-    mm_node *dropout_key;     /* i32 [3] input of mm_dropout; NULL: no dropout anywhere */
-    float conv_dropout;       /* in temporal convolutions; 0: none */
-    uint32_t dropout_layers;  /* handed out so far */
-    int64_t frames;           /* of one clip */
-    const char *path;         /* of the module being built, "" at the root */
+    mm_node *dropout_key;    /* i32 [3] input of mm_dropout; NULL: no dropout anywhere */
+    float conv_dropout;      /* in temporal convolutions; 0: none */
+    uint32_t dropout_layers; /* handed out so far */
+    int64_t frames;          /* of one clip */
+    const char *path;        /* of the module being built, "" at the root */
 };
 
 #endif

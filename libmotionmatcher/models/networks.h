@@ -35,20 +35,21 @@ typedef struct mm_unet_inputs {
 /* Which attention maps to collect in the down path, and where building stops. */
 typedef struct mm_unet_maps {
     int32_t spatial_level, temporal_level; /* index of the down block; -1: none of this kind */
-    bool stop;       /* build nothing after the last map; the noise prediction is then NULL */
-    mm_node *ca;     /* out: cross-attention maps averaged over heads and layers,
-                        [clips * frames, h', w', tokens] */
-    mm_node *tsa;    /* out: temporal self-attention maps (attn1 and attn2 of every temporal
-                        transformer), likewise averaged, [clips * h' * w', frames, frames] */
+    bool stop;    /* build nothing after the last map; the noise prediction is then NULL */
+    mm_node *ca;  /* out: cross-attention maps averaged over heads and layers,
+                     [clips * frames, h', w', tokens] */
+    mm_node *tsa; /* out: temporal self-attention maps (attn1 and attn2 of every temporal
+                     transformer), likewise averaged, [clips * h' * w', frames, frames] */
 } mm_unet_maps;
 
 /* Returns the prediction [clips * frames, h, w, out_channels]; NULL after an error, or when stopped
-   after the maps. maps may be NULL. A level without attention there is MM_ERR_USAGE in the graph. */
+   after the maps. maps may be NULL. A level without attention there is MM_ERR_USAGE in the graph.
+ */
 mm_node *mm_unet_build(mm_builder *builder, const mm_unet_config *config,
                        const mm_unet_inputs *inputs, mm_unet_maps *maps);
 /* One throwaway build that declares every weight and site. */
-mm_status mm_unet_declare(const mm_unet_config *config, mm_weight_set *weights,
-                          mm_site_list *sites, mm_error *error);
+mm_status mm_unet_declare(const mm_unet_config *config, mm_weight_set *weights, mm_site_list *sites,
+                          mm_error *error);
 
 /* AutoencoderKL: vae/config.json. */
 typedef struct mm_vae_config {
@@ -67,8 +68,7 @@ int64_t mm_vae_factor(const mm_vae_config *config);
 /* pixels [F, H, W, 3] in -1..1 -> moments [F, h, w, 2 * latent] (mean, log-variance), unscaled. */
 mm_node *mm_vae_build_encoder(mm_builder *builder, const mm_vae_config *config, mm_node *pixels);
 /* latents [F, h, w, latent], unscaled -> pixels [F, H, W, 3]. */
-mm_node *mm_vae_build_decoder(mm_builder *builder, const mm_vae_config *config,
-                              mm_node *latents);
+mm_node *mm_vae_build_decoder(mm_builder *builder, const mm_vae_config *config, mm_node *latents);
 mm_status mm_vae_declare(const mm_vae_config *config, mm_weight_set *weights, mm_error *error);
 
 /* CLIPTextModel: text_encoder/config.json. */
@@ -80,8 +80,7 @@ typedef struct mm_clip_text_config {
 
 mm_status mm_clip_text_config_load(mm_clip_text_config *out, const char *path, mm_error *error);
 /* ids i64 [B, tokens] -> last hidden state after the final norm [B, tokens, width]. */
-mm_node *mm_clip_text_build(mm_builder *builder, const mm_clip_text_config *config,
-                            mm_node *ids);
+mm_node *mm_clip_text_build(mm_builder *builder, const mm_clip_text_config *config, mm_node *ids);
 mm_status mm_clip_text_declare(const mm_clip_text_config *config, mm_weight_set *weights,
                                mm_error *error);
 
