@@ -26,12 +26,12 @@ typedef struct mm_context mm_context;
    made the call which reports. */
 typedef void (*mm_log_callback)(void *user, int32_t level, const char *message);
 
-#define MM_EVENT_LOADED 1 /**< weights are in memory: seconds */
-#define MM_EVENT_PLAN 2   /**< a plan stands: planned_peak_bytes */
-#define MM_EVENT_STEP \
-    3 /**< a training or sampling step is done: step, of, seconds, peak_bytes, loss */
-#define MM_EVENT_OUTPUT 4 /**< a file was written: path */
-#define MM_EVENT_STAGE 5  /**< a part of the work begins: text names it */
+#define MM_EVENT_LOADED 1  /**< weights are in memory: seconds */
+#define MM_EVENT_PLAN 2    /**< a plan stands: planned_peak_bytes */
+#define MM_EVENT_STEP 3    /**< a training or sampling step: step, of, seconds, peak_bytes, loss */
+#define MM_EVENT_OUTPUT 4  /**< a file was written: path */
+#define MM_EVENT_STAGE 5   /**< a part of the work begins: text names it */
+#define MM_EVENT_SUBSTEP 6 /**< the same for an inversion or a validation sample, without loss */
 
 typedef struct mm_event {
     uint32_t struct_size; /**< set by the library; fields beyond it are not there */

@@ -223,6 +223,14 @@ void mm_context_emit_step(mm_context *context, int64_t step, int64_t of, double 
             .kind = MM_EVENT_STEP, .step = step, .of = of, .seconds = seconds, .loss = loss});
 }
 
+void mm_context_emit_substep(mm_context *context, int64_t step, int64_t of, double seconds)
+{
+    mm_context_emit(
+        context,
+        &(mm_event){
+            .kind = MM_EVENT_SUBSTEP, .step = step, .of = of, .seconds = seconds, .loss = NAN});
+}
+
 void mm_context_emit_output(mm_context *context, const char *path)
 {
     mm_context_emit(context, &(mm_event){.kind = MM_EVENT_OUTPUT, .path = path, .loss = NAN});

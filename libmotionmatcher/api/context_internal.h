@@ -40,6 +40,8 @@ void mm_context_emit_plan(mm_context *context, uint64_t planned_peak_bytes);
 /* loss: NaN where there is none. */
 void mm_context_emit_step(mm_context *context, int64_t step, int64_t of, double seconds,
                           double loss);
+/* A step of an inversion or of a validation sample. */
+void mm_context_emit_substep(mm_context *context, int64_t step, int64_t of, double seconds);
 void mm_context_emit_output(mm_context *context, const char *path);
 void mm_context_emit_stage(mm_context *context, const char *text);
 

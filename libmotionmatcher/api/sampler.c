@@ -140,11 +140,10 @@ static mm_status on_sampling_step(void *user, const mm_chain_step *step)
     return mm_context_stopping(s->model->context) ? MM_ERR_CANCELLED : MM_OK;
 }
 
-/* Steps of the inversion are no steps of the sampling: they are not reported as such. */
 static mm_status on_inversion_step(void *user, const mm_chain_step *step)
 {
     mm_sampler *s = user;
-    (void)step;
+    mm_context_emit_substep(s->model->context, step->step, step->of, step->seconds);
     return mm_context_stopping(s->model->context) ? MM_ERR_CANCELLED : MM_OK;
 }
 

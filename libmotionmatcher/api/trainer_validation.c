@@ -58,8 +58,8 @@ mm_status mm_trainer_plan_validation(mm_trainer *t, size_t other_bytes, mm_error
 static mm_status step_progress(void *user, const mm_chain_step *step)
 {
     mm_trainer *t = user;
-    (void)step;
-    return mm_context_check_cancel(t->model->context, NULL);
+    mm_context_emit_substep(t->model->context, step->step, step->of, step->seconds);
+    return mm_context_stopping(t->model->context) ? MM_ERR_CANCELLED : MM_OK;
 }
 
 /* Before the LoRA is trained, as the released code does. */

@@ -215,6 +215,17 @@ static bool due(int64_t step, int64_t every)
     return every > 0 && step % every == 0;
 }
 
+/* A stop need not wait for a sample, but nothing that was trained may be lost to it. */
+static mm_status validate(mm_training_run *run, int64_t step, bool saved, mm_error *error)
+{
+    mm_training_step_release(run->step);
+    mm_status status = run->validate(run->user, step, error);
+    bool cancelled = run->cancel && atomic_load(run->cancel);
+    if (status == MM_ERR_CANCELLED && run->directory && !saved && !cancelled)
+        MM_TRY(save(run, error));
+    return status;
+}
+
 /* Metrics before the checkpoint: a checkpoint's step is always in the log. */
 static mm_status after_step(mm_training_run *run, mm_metrics_log *log, const mm_step_report *report,
                             mm_error *error)
@@ -224,15 +235,15 @@ static mm_status after_step(mm_training_run *run, mm_metrics_log *log, const mm_
     if (run->directory)
         MM_TRY(mm_metrics_log_append(log, report, error));
     bool stop = run->on_step && run->on_step(run->user, report);
-    if (run->directory && (stop || step == config->steps || due(step, config->checkpoint_every)))
+    bool saved =
+        run->directory && (stop || step == config->steps || due(step, config->checkpoint_every));
+    if (saved)
         MM_TRY(save(run, error));
     if (stop && step < config->steps)
         return mm_fail(error, MM_ERR_CANCELLED, "stopped after step %lld", (long long)step);
-    if (run->validate && due(step, config->validation_every)) {
-        mm_training_step_release(run->step);
-        MM_TRY(run->validate(run->user, step, error));
-    }
-    return MM_OK;
+    if (!run->validate || !due(step, config->validation_every))
+        return MM_OK;
+    return validate(run, step, saved, error);
 }
 
 static mm_status run_all(mm_training_run *run, mm_metrics_log *log, mm_step_input *passes,

@@ -72,7 +72,9 @@ static void print_json_event(const mm_event *event)
         printf("{\"event\":\"plan\",\"planned_peak_bytes\":%" PRIu64, event->planned_peak_bytes);
         break;
     case MM_EVENT_STEP:
-        printf("{\"event\":\"step\",\"step\":%" PRId64 ",\"of\":%" PRId64, event->step, event->of);
+    case MM_EVENT_SUBSTEP:
+        printf("{\"event\":\"%s\",\"step\":%" PRId64 ",\"of\":%" PRId64,
+               event->kind == MM_EVENT_STEP ? "step" : "substep", event->step, event->of);
         print_json_number("seconds", event->seconds);
         printf(",\"peak_bytes\":%" PRIu64, event->peak_bytes);
         print_json_number("loss", event->loss);
@@ -136,9 +138,14 @@ static void print_plan(cli_state *cli, const mm_event *event)
         fprintf(stderr, "%s: planned peak memory %.2f GiB\n", cli->tool->name, planned);
 }
 
+static bool is_step(const mm_event *event)
+{
+    return event->kind == MM_EVENT_STEP || event->kind == MM_EVENT_SUBSTEP;
+}
+
 static void print_text_event(cli_state *cli, const mm_event *event)
 {
-    if (event->kind == MM_EVENT_STEP) {
+    if (is_step(event)) {
         if (!cli->quiet && terminal_moves())
             draw_bar(cli, event);
         return;
@@ -159,7 +166,7 @@ int32_t cli_report_event(void *user, const mm_event *event)
     cli_state *cli = user;
     if (cli->json)
         print_json_event(event);
-    if (!cli->json || event->kind == MM_EVENT_STEP)
+    if (!cli->json || is_step(event))
         print_text_event(cli, event);
     return 0;
 }
