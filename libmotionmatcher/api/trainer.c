@@ -161,6 +161,22 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
+mm_step_settings mm_trainer_step_settings(mm_trainer *t, const mm_latent_shape *shape,
+                                          size_t arena_budget)
+{
+    return (mm_step_settings){
+        .model = &t->model->parts,
+        .scheduler = &t->model->scheduler,
+        .objective = mm_trainer_objective(t->config),
+        .config = t->config,
+        .lora = &t->lora,
+        .frames = shape->frames,
+        .height = shape->height,
+        .width = shape->width,
+        .arena_budget = arena_budget,
+    };
+}
+
 static mm_status make_step(mm_trainer *t, size_t resident, mm_error *error)
 {
     size_t budget = t->model->context->memory_budget;
@@ -168,18 +184,8 @@ static mm_status make_step(mm_trainer *t, size_t resident, mm_error *error)
         return mm_fail(error, MM_ERR_MEMORY,
                        "the weights alone need %.2f GiB, the memory budget is %.2f GiB",
                        (double)resident * 0x1p-30, (double)budget * 0x1p-30);
-    mm_step_settings settings = {
-        .model = &t->model->parts,
-        .scheduler = &t->model->scheduler,
-        .objective = mm_trainer_objective(t->config),
-        .config = t->config,
-        .lora = &t->lora,
-        .frames = t->latents.frames,
-        .height = t->latents.height,
-        .width = t->latents.width,
-        .dropout = true,
-        .arena_budget = budget - resident,
-    };
+    mm_step_settings settings = mm_trainer_step_settings(t, &t->latents, budget - resident);
+    settings.dropout = true;
     return mm_training_step_create(&t->step, &settings, t->model->context->backend, error);
 }
 

@@ -41,6 +41,9 @@ struct mm_trainer {
 };
 
 const mm_objective *mm_trainer_objective(const mm_train_config *config);
+/* One step without dropout on latents of that shape. */
+mm_step_settings mm_trainer_step_settings(mm_trainer *trainer, const mm_latent_shape *shape,
+                                          size_t arena_budget);
 /* Compiles the step within what the budget leaves; reports the plan. Idempotent. */
 mm_status mm_trainer_make_plan(mm_trainer *trainer, mm_error *error);
 

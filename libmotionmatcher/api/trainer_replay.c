@@ -152,20 +152,11 @@ static mm_status read_input(replay *r, const char *path, mm_error *error)
 static mm_status make_step(replay *r, mm_error *error)
 {
     mm_trainer *t = r->trainer;
-    mm_step_settings settings = {
-        .model = &t->model->parts,
-        .scheduler = &t->model->scheduler,
-        .objective = mm_trainer_objective(t->config),
-        .config = t->config,
-        .lora = &t->lora,
-        .frames = r->shape.frames,
-        .height = r->shape.height,
-        .width = r->shape.width,
-    };
     size_t weights = mm_component_bytes(&t->model->parts.unet, t->model->context->backend);
     size_t resident = t->model->baseline_bytes + weights + 4 * mm_lora_set_bytes(&t->lora);
     size_t budget = t->model->context->memory_budget;
-    settings.arena_budget = budget > resident ? budget - resident : 1;
+    mm_step_settings settings =
+        mm_trainer_step_settings(t, &r->shape, budget > resident ? budget - resident : 1);
     MM_TRY(mm_training_step_create(&r->step, &settings, t->model->context->backend, error));
     mm_plan_summary summary;
     mm_training_step_summary(r->step, &summary);
