@@ -181,7 +181,8 @@ char *mm_prompt_file_name(const char *prompt)
         bool continues = (*p & 0xc0) == 0x80, blank = *p == ' ' || (*p >= '\t' && *p <= '\r');
         if (*p == ',' || *p == '.' || (blank && (n == 0 || name[n - 1] == '_')))
             continue;
-        if (!continues && ++characters > 80)
+        /* File systems count bytes: a name ends at 255 of them, with seed and ending. */
+        if (!continues && (++characters > 80 || n > 200))
             break;
         name[n++] = blank || unsafe_in_names(*p) ? '_' : (char)*p;
     }
