@@ -2,11 +2,13 @@
 #include "motionmatcher/options.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/options_state.h"
 #include "api/reference_keys.h"
 #include "api/status_internal.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
 
@@ -305,6 +307,40 @@ mm_status mm_options_to_json(mm_options *options, char **out)
     }
     *out = writer.text;
     return MM_OK;
+}
+
+mm_status mm_options_write(mm_options *options, const char *path, mm_error *error)
+{
+    char *json = NULL;
+    if (mm_options_to_json(options, &json) != MM_OK)
+        return mm_fail_memory(error, "the options as JSON", 0);
+    char *line = mm_format("%s\n", json);
+    mm_status status = line ? mm_output_file_write_all(path, line, strlen(line), error)
+                            : mm_fail_memory(error, "the options as JSON", strlen(json));
+    mm_free(line);
+    mm_free(json);
+    return status;
+}
+
+void mm_options_clear(mm_options *options, const char *key)
+{
+    const mm_option_row *row = mm_options_row(options, key);
+    mm_option_state *state = mm_options_state(options, row);
+    mm_option_value_clear(row, mm_options_value(options, row));
+    mm_free(state->text);
+    *state = (mm_option_state){0};
+}
+
+mm_status mm_options_make_absolute(mm_options *options, const char *key, mm_error *error)
+{
+    const mm_option_row *row = mm_options_row(options, key);
+    const char *path = *(char *const *)mm_options_value(options, row);
+    char *absolute = path ? realpath(path, NULL) : NULL;
+    if (!absolute)
+        return MM_OK;
+    mm_status status = mm_options_assign(options, key, absolute, MM_SOURCE_COMMAND_LINE, error);
+    free(absolute);
+    return status;
 }
 
 void mm_string_free(char *text)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "api/lora_internal.h"
@@ -42,7 +43,7 @@ mm_status mm_sampler_checkpoint_path(const mm_sample_config *config, char **out,
 
 /* "file.safetensors:0.5": a weight is what follows the last colon, when it is a number and the
    whole text is no path itself. */
-static mm_status split_weight(const char *text, char **path, double *weight, mm_error *error)
+mm_status mm_sampler_split_weight(const char *text, char **path, double *weight, mm_error *error)
 {
     const char *colon = strrchr(text, ':');
     *weight = 1.0;
@@ -74,7 +75,7 @@ static mm_status add_listed(mm_sampler *s, const char *text, mm_error *error)
 {
     char *path = NULL;
     double weight;
-    MM_TRY(split_weight(text, &path, &weight, error));
+    MM_TRY(mm_sampler_split_weight(text, &path, &weight, error));
     mm_status status = add_lora(s, path, weight, error);
     mm_free(path);
     return status;
@@ -263,23 +264,52 @@ static mm_status complete_from_run(mm_options *options, const char *path, mm_err
     return status;
 }
 
-static mm_status complete(mm_options *options, mm_error *error)
+static mm_status pin_checkpoint(mm_options *options, mm_error *error)
 {
     const mm_sample_config *c = mm_options_sample(options);
-    if (c->checkpoint_folder) {
-        char *checkpoint = NULL;
-        MM_TRY(mm_sampler_checkpoint_path(c, &checkpoint, error));
-        mm_free(checkpoint);
-        char *path = mm_path_join(c->checkpoint_folder, "config.json");
-        if (!path)
-            return mm_fail_memory(error, "a path", strlen(c->checkpoint_folder));
-        mm_status status = mm_path_is_file(path) ? complete_from_run(options, path, error) : MM_OK;
-        mm_free(path);
-        MM_TRY(status);
-        if (mm_options_source(options, "noise_prior") == MM_SOURCE_DEFAULT)
-            MM_TRY(mm_options_assign(options, "noise_prior", "0.3", MM_SOURCE_FILE, error));
+    char text[24], *path = NULL;
+    int64_t step = 0;
+    if (c->checkpoint_index == MM_NOT_GIVEN) {
+        MM_TRY(newest(c->checkpoint_folder, &step, error));
+        snprintf(text, sizeof(text), "%lld", (long long)step);
+        MM_TRY(mm_options_assign(options, "checkpoint_index", text, MM_SOURCE_FILE, error));
     }
-    if (mm_options_sample(options)->model)
+    mm_status status = mm_sampler_checkpoint_path(c, &path, error);
+    mm_free(path);
+    return status;
+}
+
+static mm_status complete_from_folder(mm_options *options, mm_error *error)
+{
+    MM_TRY(pin_checkpoint(options, error));
+    char *path = mm_path_join(mm_options_sample(options)->checkpoint_folder, "config.json");
+    if (!path)
+        return mm_fail_memory(error, "a path", 0);
+    mm_status status = mm_path_is_file(path) ? complete_from_run(options, path, error) : MM_OK;
+    mm_free(path);
+    if (status == MM_OK && mm_options_source(options, "noise_prior") == MM_SOURCE_DEFAULT)
+        status = mm_options_assign(options, "noise_prior", "0.3", MM_SOURCE_FILE, error);
+    return status;
+}
+
+/* One place to write to: what was said last, by source, and --output where both were. */
+static void choose_output(mm_options *options)
+{
+    const mm_sample_config *c = mm_options_sample(options);
+    if (!c->output || !c->output_dir)
+        return;
+    bool directory =
+        mm_options_source(options, "output_dir") > mm_options_source(options, "output");
+    mm_options_clear(options, directory ? "output" : "output_dir");
+}
+
+static mm_status complete(mm_options *options, mm_error *error)
+{
+    choose_output(options);
+    const mm_sample_config *c = mm_options_sample(options);
+    if (c->checkpoint_folder)
+        MM_TRY(complete_from_folder(options, error));
+    if (c->model)
         return MM_OK;
     return mm_fail(error, MM_ERR_USAGE, "a model is needed: give --model%s",
                    c->checkpoint_folder ? "; the checkpoint folder does not name one" : "");

@@ -35,6 +35,9 @@ mm_status mm_sampler_check_outputs(const mm_sampler *sampler, mm_error *error);
 /* "<folder>/checkpoint-<index>", the newest when no index was given. Fresh. */
 mm_status mm_sampler_checkpoint_path(const mm_sample_config *config, char **out, mm_error *error);
 
+/* "path[:weight]"; the path is fresh. */
+mm_status mm_sampler_split_weight(const char *text, char **path, double *weight, mm_error *error);
+
 /* sampler_outputs.c */
 mm_status mm_sampler_write(mm_sampler *sampler, int64_t seed, const float *latents,
                            mm_video **video, mm_error *error);

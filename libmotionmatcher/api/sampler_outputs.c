@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/sampler_internal.h"
 #include "api/video_internal.h"
 #include "base/file.h"
-#include "base/json.h"
+#include "base/number.h"
 #include "base/memory.h"
 #include "motionmatcher/version.h"
 
@@ -27,32 +29,69 @@ static char *sidecar_path(const char *path)
     return mm_format("%.*s.json", (int)stem, path);
 }
 
-/* The options that draw this one video again: a config for mm-infer. */
-static mm_status describe(const mm_sampler *s, int64_t seed, char **json, mm_error *error)
+static mm_status assign_int(mm_options *options, const char *key, int64_t value, mm_error *error)
 {
-    mm_options *one = NULL;
-    char *text = mm_format("%lld", (long long)seed);
-    mm_status status =
-        text ? mm_options_copy(&one, s->options, error) : mm_fail_memory(error, "a seed", 0);
-    if (status == MM_OK)
-        status = mm_options_assign(one, "seed", text, MM_SOURCE_COMMAND_LINE, error);
-    if (status == MM_OK)
-        status = mm_options_assign(one, "repeat_num", "1", MM_SOURCE_COMMAND_LINE, error);
-    if (status == MM_OK && mm_options_to_json(one, json) != MM_OK)
-        status = mm_fail_memory(error, "a description", 0);
-    mm_options_free(&one);
+    char text[24];
+    snprintf(text, sizeof(text), "%lld", (long long)value);
+    return mm_options_assign(options, key, text, MM_SOURCE_COMMAND_LINE, error);
+}
+
+static mm_status assign_lora(mm_options *options, const char *item, mm_error *error)
+{
+    char *path = NULL, number[MM_DOUBLE_TEXT];
+    double weight;
+    MM_TRY(mm_sampler_split_weight(item, &path, &weight, error));
+    char *absolute = realpath(path, NULL);
+    char *text = mm_format("%s:%s", absolute ? absolute : path,
+                           mm_double_text(weight, number, sizeof(number)));
+    mm_status status = text
+                           ? mm_options_assign(options, "lora", text, MM_SOURCE_COMMAND_LINE, error)
+                           : mm_fail_memory(error, "a path", strlen(path));
     mm_free(text);
+    free(absolute);
+    mm_free(path);
     return status;
+}
+
+/* All that the drawing depends on, as it was settled, from whatever directory it is read. */
+static mm_status pin_inputs(const mm_sampler *s, mm_options *one, mm_error *error)
+{
+    static const char *const files[] = {"model", "checkpoint_folder", "reference",
+                                        "reference_latents", "init_latents"};
+    char number[MM_DOUBLE_TEXT];
+    for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
+        MM_TRY(mm_options_make_absolute(one, files[i], error));
+    mm_options_clear(one, "lora");
+    for (size_t i = 0; i < s->config->lora.count; i++)
+        MM_TRY(assign_lora(one, s->config->lora.item[i], error));
+    MM_TRY(assign_int(one, "min_timestep", s->min_timestep, error));
+    return mm_options_assign(one, "noise_prior",
+                             mm_double_text(s->noise_prior, number, sizeof(number)),
+                             MM_SOURCE_COMMAND_LINE, error);
+}
+
+/* The options that draw this one video again: a config for mm-infer. */
+static mm_status describe(const mm_sampler *s, int64_t seed, mm_options *one, mm_error *error)
+{
+    static const char *const others[] = {"save_latents", "save_inversion", "save_frames"};
+    for (size_t i = 0; i < sizeof(others) / sizeof(*others); i++)
+        mm_options_clear(one, others[i]);
+    MM_TRY(pin_inputs(s, one, error));
+    MM_TRY(assign_int(one, "seed", seed, error));
+    return assign_int(one, "repeat_num", 1, error);
 }
 
 static mm_status write_sidecar(const mm_sampler *s, int64_t seed, const char *path, mm_error *error)
 {
-    char *sidecar = sidecar_path(path), *json = NULL;
-    mm_status status =
-        sidecar ? describe(s, seed, &json, error) : mm_fail_memory(error, "a path", strlen(path));
+    mm_options *one = NULL;
+    char *sidecar = sidecar_path(path);
+    mm_status status = sidecar ? mm_options_copy(&one, s->options, error)
+                               : mm_fail_memory(error, "a path", strlen(path));
     if (status == MM_OK)
-        status = mm_output_file_write_all(sidecar, json, strlen(json), error);
-    mm_string_free(json);
+        status = describe(s, seed, one, error);
+    if (status == MM_OK)
+        status = mm_options_write(one, sidecar, error);
+    mm_options_free(&one);
     mm_free(sidecar);
     return status;
 }

@@ -374,19 +374,42 @@ static mm_status train(mm_trainer *t, mm_error *error)
     return status;
 }
 
+/* Clips that come from a run's directory have no hidden states yet. */
+static mm_status encode_prompts(mm_trainer *t, mm_error *error)
+{
+    for (int64_t i = 0; i < t->clip_count; i++) {
+        mm_trainer_clip *clip = &t->clip[i];
+        if (!clip->clip.hidden_states)
+            MM_TRY(mm_model_encode_text(t->model, clip->prompt, &clip->clip.hidden_states, error));
+    }
+    return MM_OK;
+}
+
+/* A resumed run may have got more steps, which the next resume has to know. */
+static mm_status write_settings(mm_trainer *t, mm_error *error)
+{
+    if (!t->directory)
+        return MM_OK;
+    return t->resumed ? mm_trainer_write_config(t, error) : mm_trainer_write_directory(t, error);
+}
+
 static mm_status run(mm_trainer *t, mm_error *error)
 {
     if (t->clip_count == 0)
         return mm_fail(error, MM_ERR_USAGE,
                        "there is no clip to train on; mm_trainer_add_clip() adds one");
+    if (t->state.done >= t->config->steps) {
+        mm_log(&t->model->context->logger, MM_LOG_NOTICE,
+               "nothing is left to do: %lld of %lld steps are done", (long long)t->state.done,
+               (long long)t->config->steps);
+        return MM_OK;
+    }
     MM_TRY(mm_trainer_make_plan(t, error));
     MM_TRY(mm_trainer_describe_lora(t, error));
-    if (t->state.done >= t->config->steps)
-        return MM_OK;
+    MM_TRY(encode_prompts(t, error));
     MM_TRY(mm_trainer_prepare_validation(t, error));
     mm_model_release_coders(t->model);
-    if (t->directory && !t->resumed)
-        MM_TRY(mm_trainer_write_directory(t, error));
+    MM_TRY(write_settings(t, error));
     return train(t, error);
 }
 

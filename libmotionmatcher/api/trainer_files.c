@@ -147,36 +147,22 @@ static mm_status write_clips(const mm_trainer *t, mm_error *error)
 }
 
 /* A run may be resumed from another working directory. */
-static mm_status make_absolute(mm_options *options, const char *key, const char *path,
-                               mm_error *error)
-{
-    char *absolute = path ? realpath(path, NULL) : NULL;
-    if (!absolute)
-        return MM_OK;
-    mm_status status = mm_options_assign(options, key, absolute, MM_SOURCE_COMMAND_LINE, error);
-    free(absolute);
-    return status;
-}
-
 static mm_status make_paths_absolute(mm_options *options, mm_error *error)
 {
-    MM_TRY(make_absolute(options, "model", mm_options_train(options)->model, error));
-    return make_absolute(options, "video", mm_options_train(options)->video, error);
+    MM_TRY(mm_options_make_absolute(options, "model", error));
+    return mm_options_make_absolute(options, "video", error);
 }
 
-static mm_status write_config(mm_trainer *t, mm_error *error)
+mm_status mm_trainer_write_config(mm_trainer *t, mm_error *error)
 {
     mm_options *stored = NULL;
-    char *json = NULL, *path = mm_path_join(t->directory, "config.json");
+    char *path = mm_path_join(t->directory, "config.json");
     mm_status status =
         path ? mm_options_copy(&stored, t->options, error) : no_path(t->directory, error);
     if (status == MM_OK)
         status = make_paths_absolute(stored, error);
-    if (status == MM_OK && mm_options_to_json(stored, &json) != MM_OK)
-        status = mm_fail_memory(error, "a config", 0);
     if (status == MM_OK)
-        status = mm_output_file_write_all(path, json, strlen(json), error);
-    mm_string_free(json);
+        status = mm_options_write(stored, path, error);
     mm_options_free(&stored);
     mm_free(path);
     return status;
@@ -197,7 +183,7 @@ mm_status mm_trainer_write_directory(mm_trainer *t, mm_error *error)
     MM_TRY(create_directory(t->directory, "samples", error));
     MM_TRY(create_directory(t->directory, "cached_latents", error));
     MM_TRY(write_clips(t, error));
-    return write_config(t, error);
+    return mm_trainer_write_config(t, error);
 }
 
 static mm_status read_clip(mm_trainer *t, const char *path, mm_error *error)
@@ -217,10 +203,9 @@ static mm_status read_clip(mm_trainer *t, const char *path, mm_error *error)
     if (!clip->prompt)
         return mm_fail(error, MM_ERR_INPUT, "%s: its metadata has no mm_prompt", path);
     MM_TRY(mm_latents_read_exact(path, "latents", &t->latents, &clip->clip.latents, error));
-    if (inverted)
-        MM_TRY(
-            mm_latents_read_exact(path, "inversion_noise", &t->latents, &clip->inversion, error));
-    return mm_model_encode_text(t->model, clip->prompt, &clip->clip.hidden_states, error);
+    if (!inverted)
+        return MM_OK;
+    return mm_latents_read_exact(path, "inversion_noise", &t->latents, &clip->inversion, error);
 }
 
 mm_status mm_trainer_read_clips(mm_trainer *t, mm_error *error)
@@ -239,6 +224,26 @@ mm_status mm_trainer_read_clips(mm_trainer *t, mm_error *error)
     }
 }
 
+static bool same_file(const char *a, const char *b)
+{
+    char *x = realpath(a, NULL), *y = realpath(b, NULL);
+    bool same = x && y && strcmp(x, y) == 0;
+    free(x);
+    free(y);
+    return same;
+}
+
+/* What a config file calls the directory does not count: the run may have been moved. */
+static mm_status check_output_dir(const mm_options *options, const char *directory, mm_error *error)
+{
+    const char *given = mm_options_train(options)->output_dir;
+    if (mm_options_source(options, "output_dir") <= MM_SOURCE_FILE || same_file(given, directory))
+        return MM_OK;
+    return mm_fail(error, MM_ERR_USAGE,
+                   "output-dir %s: a resumed run goes on in its own directory, %s", given,
+                   directory);
+}
+
 static mm_status load_options(mm_options *options, const char *directory, mm_error *error)
 {
     static const char *const may_differ[] = {"steps", "output_dir", NULL};
@@ -249,10 +254,10 @@ static mm_status load_options(mm_options *options, const char *directory, mm_err
         status = mm_fail(error, MM_ERR_INPUT, "%s: no run here: config.json is missing", directory);
     if (status == MM_OK)
         status = mm_options_load_file(stored, NULL, path, error);
-    if (status == MM_OK && mm_options_source(options, "model") > MM_SOURCE_DEFAULT)
-        status = make_absolute(options, "model", mm_options_train(options)->model, error);
-    if (status == MM_OK && mm_options_source(options, "video") > MM_SOURCE_DEFAULT)
-        status = make_absolute(options, "video", mm_options_train(options)->video, error);
+    if (status == MM_OK)
+        status = check_output_dir(options, directory, error);
+    if (status == MM_OK)
+        status = make_paths_absolute(options, error);
     if (status == MM_OK)
         status = mm_options_check_agree(options, stored, may_differ, error);
     if (status == MM_OK)

@@ -50,6 +50,7 @@ mm_status mm_trainer_make_plan(mm_trainer *trainer, mm_error *error);
 /* trainer_files.c: what a run's directory holds besides checkpoints. */
 mm_status mm_trainer_check_directory(const char *directory, mm_error *error);
 mm_status mm_trainer_write_directory(mm_trainer *trainer, mm_error *error);
+mm_status mm_trainer_write_config(mm_trainer *trainer, mm_error *error);
 mm_status mm_trainer_read_clips(mm_trainer *trainer, mm_error *error);
 mm_status mm_trainer_describe_lora(mm_trainer *trainer, mm_error *error);
 

@@ -120,9 +120,14 @@ size_t mm_resident_bytes(void)
     return status_field("VmRSS:");
 }
 
+/* The kernel counts approximately: its mark can go down by some pages. Ours does not. */
 size_t mm_resident_peak_bytes(void)
 {
-    return status_field("VmHWM:");
+    static _Atomic size_t highest;
+    size_t now = status_field("VmHWM:"), before = atomic_load(&highest);
+    while (now > before && !atomic_compare_exchange_weak(&highest, &before, now)) {
+    }
+    return now > before ? now : before;
 }
 
 static size_t read_limit(const char *path)

@@ -73,6 +73,11 @@ bool mm_parse_int(const char *text, int64_t *out)
 const char *mm_double_text(double value, char *out, size_t size)
 {
     locale_t before = mm_locale_enter();
+    if (value == trunc(value) && fabs(value) < 1e15) {
+        snprintf(out, size, "%.0f", value);
+        mm_locale_leave(before);
+        return out;
+    }
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(out, size, "%.*g", digits, value);
         if (!isfinite(value) || strtod(out, NULL) == value)

@@ -48,7 +48,7 @@ void cli_report_log(void *user, int32_t level, const char *message)
 {
     static const char *const prefixes[] = {"", "warning: ", "", ""};
     cli_state *cli = user;
-    if (level >= MM_LEVEL_DEBUG || (cli->quiet && level > MM_LEVEL_WARNING))
+    if (level >= MM_LEVEL_DEBUG || cli->quiet)
         return;
     cli_clear_bar(cli);
     fprintf(stderr, "%s: %s%s\n", cli->tool->name, prefixes[level & 3], message);
