@@ -54,19 +54,17 @@ static mm_status run_new(cli_state *cli, mm_model *model)
 {
     mm_video *video = NULL;
     mm_trainer *trainer = NULL;
-    mm_status status = mm_video_decode(&video, cli->context, cli_text(cli, "video"), cli->options);
+    mm_status status = mm_trainer_create(&trainer, model, cli->options);
     if (status == MM_OK)
-        status = mm_trainer_create(&trainer, model, cli->options);
-    if (status == MM_OK && cli->dry_run) {
         status = mm_trainer_plan(trainer);
-    } else if (status == MM_OK) {
+    if (status == MM_OK)
+        status = mm_video_decode(&video, cli->context, cli_text(cli, "video"), cli->options);
+    if (status == MM_OK && !cli->dry_run)
         status = mm_trainer_add_clip(trainer, video, cli_text(cli, "prompt"));
-        mm_video_free(&video);
-        if (status == MM_OK)
-            status = mm_trainer_run(trainer);
-    }
-    mm_trainer_free(&trainer);
     mm_video_free(&video);
+    if (status == MM_OK && !cli->dry_run)
+        status = mm_trainer_run(trainer);
+    mm_trainer_free(&trainer);
     return status;
 }
 

@@ -53,11 +53,9 @@ static mm_status make_drawing(mm_sampler *s, mm_error *error)
 static mm_status check_config(const mm_sampler *s, mm_error *error)
 {
     const mm_sample_config *c = s->config;
-    int64_t most = s->model->scheduler.train_steps;
     MM_TRY(mm_model_check_size(s->model, c->width, c->height, error));
-    if (c->num_steps > most)
-        return mm_fail(error, MM_ERR_USAGE, "num-steps %lld: this model has %lld timesteps",
-                       (long long)c->num_steps, (long long)most);
+    if (c->num_steps > 0)
+        MM_TRY(mm_scheduler_check_steps(&s->model->scheduler, c->num_steps, error));
     if (c->num_steps == 0 && (s->noise_prior > 0 || c->save_inversion))
         return mm_fail(error, MM_ERR_USAGE,
                        "an inversion takes as many steps as the sampling: num-steps 0 has none");

@@ -203,21 +203,6 @@ mm_status mm_sampler_read_reference(mm_sampler *s, mm_error *error)
     return status;
 }
 
-static mm_status check_parent(const char *path, mm_error *error)
-{
-    const char *slash = path ? strrchr(path, '/') : NULL;
-    if (!path)
-        return MM_OK;
-    if (mm_path_is_directory(path))
-        return mm_fail(error, MM_ERR_RUNTIME, "%s: a directory is in the way", path);
-    char *parent =
-        !slash ? mm_strdup(".") : mm_strndup(path, slash == path ? 1 : (size_t)(slash - path));
-    mm_status status = parent ? mm_directory_check_writable(parent, error)
-                              : mm_fail_memory(error, "a path", strlen(path));
-    mm_free(parent);
-    return status;
-}
-
 mm_status mm_sampler_check_outputs(const mm_sampler *s, mm_error *error)
 {
     const mm_sample_config *c = s->config;
@@ -227,7 +212,8 @@ mm_status mm_sampler_check_outputs(const mm_sampler *s, mm_error *error)
     for (size_t i = 0; i < 4; i++) {
         some = some || files[i];
         single = single || files[i];
-        MM_TRY(check_parent(files[i], error));
+        if (files[i])
+            MM_TRY(mm_output_file_check(files[i], error));
     }
     if (!some)
         return mm_fail(error, MM_ERR_USAGE,
@@ -241,10 +227,7 @@ mm_status mm_sampler_check_outputs(const mm_sampler *s, mm_error *error)
                        (long long)c->repeat_num);
     if (c->output)
         MM_TRY(mm_media_check_path(c->output, error));
-    if (!c->output_dir)
-        return MM_OK;
-    MM_TRY(mm_directory_create(c->output_dir, error));
-    return mm_directory_check_writable(c->output_dir, error);
+    return c->output_dir ? mm_directory_check_creatable(c->output_dir, error) : MM_OK;
 }
 
 static mm_status complete_from_run(mm_options *options, const char *path, mm_error *error)

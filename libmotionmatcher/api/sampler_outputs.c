@@ -105,6 +105,8 @@ static mm_status write_frames(const char *path, const mm_frames *frames, mm_erro
 
 static mm_status write_video(mm_sampler *s, int64_t seed, const mm_video *video, mm_error *error)
 {
+    if (!s->config->output)
+        MM_TRY(mm_directory_create(s->config->output_dir, error));
     char *path = output_path(s, seed);
     mm_status status = path
                            ? mm_media_write(path, &video->frames, &s->model->context->logger, error)

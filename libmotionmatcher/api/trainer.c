@@ -47,11 +47,15 @@ void mm_trainer_free(mm_trainer **trainer)
     *trainer = NULL;
 }
 
-static mm_status check_config(const mm_trainer *t, mm_error *error)
+static mm_status check_config(mm_trainer *t, mm_error *error)
 {
     const mm_train_config *config = t->config;
     int64_t last = t->model->scheduler.train_steps - 1;
+    const mm_objective *objective = mm_trainer_objective(config);
     MM_TRY(mm_model_check_size(t->model, config->width, config->height, error));
+    if (objective->check)
+        MM_TRY(objective->check(&t->model->parts, config, error));
+    MM_TRY(mm_trainer_check_validation(t, error));
     if (config->min_timestep > last)
         return mm_fail(error, MM_ERR_USAGE, "min-timestep %lld: this model's timesteps end at %lld",
                        (long long)config->min_timestep, (long long)last);
@@ -61,7 +65,9 @@ static mm_status check_config(const mm_trainer *t, mm_error *error)
 static mm_status setup(mm_trainer *t, const mm_options *options, mm_error *error)
 {
     MM_TRY(mm_options_copy(&t->options, options, error));
+    MM_TRY(mm_trainer_settle_validation(t->options, error));
     t->config = mm_options_train(t->options);
+    t->directory = t->config->output_dir;
     MM_TRY(check_config(t, error));
     int64_t factor = mm_model_vae_factor(t->model);
     t->latents =
@@ -92,9 +98,7 @@ static mm_status create_new(mm_trainer **out, mm_model *model, const mm_options 
     const char *directory = mm_options_train(options)->output_dir;
     if (directory)
         MM_TRY(mm_trainer_check_directory(directory, error));
-    MM_TRY(create(out, model, options, error));
-    (*out)->directory = (*out)->config->output_dir;
-    return MM_OK;
+    return create(out, model, options, error);
 }
 
 mm_status mm_trainer_create(mm_trainer **out, mm_model *model, const mm_options *options)
@@ -111,7 +115,6 @@ static mm_status resume(mm_trainer **out, mm_model *model, const mm_options *opt
 {
     MM_TRY(create(out, model, options, error));
     mm_trainer *t = *out;
-    t->directory = t->config->output_dir;
     t->resumed = true;
     mm_status status = mm_checkpoint_load_newest(t->directory, &t->state, (uint64_t)t->config->seed,
                                                  &model->context->logger, error);
@@ -132,6 +135,13 @@ mm_status mm_trainer_resume(mm_trainer **out, mm_model *model, const mm_options 
     *out = NULL;
     mm_error error = {0};
     return mm_api_return(resume(out, model, options, &error), &error);
+}
+
+static void drop_plan(mm_trainer *t)
+{
+    mm_training_step_free(&t->step);
+    mm_trainer_free_validation(t);
+    t->planned_peak_bytes = 0;
 }
 
 /* The UNet, the LoRA with its gradient and two moments, and what the clips keep. */
@@ -177,13 +187,19 @@ mm_step_settings mm_trainer_step_settings(mm_trainer *t, const mm_latent_shape *
     };
 }
 
+static mm_status check_budget(const mm_trainer *t, const char *what, size_t needed, mm_error *error)
+{
+    size_t budget = t->model->context->memory_budget;
+    if (needed <= budget)
+        return MM_OK;
+    return mm_fail(error, MM_ERR_MEMORY, "%s %.2f GiB, the memory budget is %.2f GiB", what,
+                   (double)needed * 0x1p-30, (double)budget * 0x1p-30);
+}
+
 static mm_status make_step(mm_trainer *t, size_t resident, mm_error *error)
 {
     size_t budget = t->model->context->memory_budget;
-    if (resident >= budget)
-        return mm_fail(error, MM_ERR_MEMORY,
-                       "the weights alone need %.2f GiB, the memory budget is %.2f GiB",
-                       (double)resident * 0x1p-30, (double)budget * 0x1p-30);
+    MM_TRY(check_budget(t, "the weights alone need", resident + 1, error));
     mm_step_settings settings = mm_trainer_step_settings(t, &t->latents, budget - resident);
     settings.dropout = true;
     return mm_training_step_create(&t->step, &settings, t->model->context->backend, error);
@@ -205,21 +221,26 @@ static mm_status fit_step(mm_trainer *t, size_t resident, size_t *kernels, mm_er
     return make_step(t, resident + *kernels, error);
 }
 
-static void log_plan(const mm_trainer *t, size_t unet, const mm_plan_summary *summary)
+static void report_plan(const mm_trainer *t, size_t unet, const mm_plan_summary *summary)
 {
-    mm_log(&t->model->context->logger, MM_LOG_INFO,
+    const mm_logger *logger = &t->model->context->logger;
+    mm_log(logger, MM_LOG_DEBUG,
            "plan: weights %.2f GiB, activations %.2f GiB (workspace %.2f); %.2f TFLOP a step, of "
            "which %.2f recomputed",
            (double)unet * 0x1p-30, (double)summary->arena_bytes * 0x1p-30,
            (double)summary->workspace_bytes * 0x1p-30, summary->flops * 1e-12,
            summary->recomputed_flops * 1e-12);
+    if (summary->recomputed_flops > 0)
+        mm_log(logger, MM_LOG_INFO,
+               "%.0f %% of a step's work is recomputation, to stay within the memory budget of "
+               "%.2f GiB",
+               100.0 * summary->recomputed_flops / summary->flops,
+               (double)t->model->context->memory_budget * 0x1p-30);
     mm_context_emit_plan(t->model->context, t->planned_peak_bytes);
 }
 
-mm_status mm_trainer_make_plan(mm_trainer *t, mm_error *error)
+static mm_status make_plan(mm_trainer *t, mm_error *error)
 {
-    if (t->step)
-        return MM_OK;
     mm_backend *backend = t->model->context->backend;
     size_t base = resident_training_bytes(t), encoding, kernels;
     size_t unet = mm_component_bytes(&t->model->parts.unet, backend);
@@ -227,11 +248,23 @@ mm_status mm_trainer_make_plan(mm_trainer *t, mm_error *error)
     MM_TRY(fit_step(t, base + unet, &kernels, error));
     mm_plan_summary summary;
     mm_training_step_summary(t->step, &summary);
-    size_t peak = larger(base + encoding, base + unet + kernels + summary.arena_bytes);
+    encoding += base + kernels;
+    MM_TRY(check_budget(t, "encoding the clip needs", encoding, error));
     MM_TRY(mm_trainer_plan_validation(t, base - t->model->baseline_bytes + kernels, error));
+    size_t peak = larger(encoding, base + unet + kernels + summary.arena_bytes);
     t->planned_peak_bytes = larger(peak, t->validation.drawing.planned_peak_bytes);
-    log_plan(t, unet, &summary);
+    report_plan(t, unet, &summary);
     return MM_OK;
+}
+
+mm_status mm_trainer_make_plan(mm_trainer *t, mm_error *error)
+{
+    if (t->step)
+        return MM_OK;
+    mm_status status = make_plan(t, error);
+    if (status != MM_OK)
+        drop_plan(t);
+    return status;
 }
 
 mm_status mm_trainer_plan(mm_trainer *trainer)
@@ -302,6 +335,8 @@ static mm_status add_clip(mm_trainer *t, const mm_video *video, const char *prom
         free_clip(&clip);
         return status;
     }
+    if (t->clip_count > 0)
+        drop_plan(t); /* which counted one clip */
     t->clip[t->clip_count++] = clip;
     return MM_OK;
 }
@@ -395,6 +430,7 @@ static mm_status write_settings(mm_trainer *t, mm_error *error)
 
 static mm_status run(mm_trainer *t, mm_error *error)
 {
+    bool first = t->directory && !t->resumed && t->state.done == 0;
     if (t->clip_count == 0)
         return mm_fail(error, MM_ERR_USAGE,
                        "there is no clip to train on; mm_trainer_add_clip() adds one");
@@ -409,8 +445,13 @@ static mm_status run(mm_trainer *t, mm_error *error)
     MM_TRY(encode_prompts(t, error));
     MM_TRY(mm_trainer_prepare_validation(t, error));
     mm_model_release_coders(t->model);
-    MM_TRY(write_settings(t, error));
-    return train(t, error);
+    mm_status status = write_settings(t, error);
+    if (status == MM_OK)
+        status = train(t, error);
+    /* Nothing to resume: the directory can take the next attempt. */
+    if (first && status != MM_OK && status != MM_ERR_CANCELLED && t->state.done == 0)
+        mm_trainer_remove_directory(t);
+    return status;
 }
 
 mm_status mm_trainer_run(mm_trainer *trainer)

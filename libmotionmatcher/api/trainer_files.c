@@ -8,33 +8,11 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "motionmatcher/version.h"
+#include "training/checkpoint.h"
 
 static mm_status no_path(const char *directory, mm_error *error)
 {
     return mm_fail_memory(error, "a path", strlen(directory));
-}
-
-/* The directory itself, or the nearest one above it that exists. */
-static mm_status check_creatable(const char *directory, mm_error *error)
-{
-    char *path = mm_strdup(directory);
-    if (!path)
-        return no_path(directory, error);
-    while (!mm_path_is_directory(path)) {
-        char *slash = strrchr(path, '/');
-        if (mm_path_is_file(path)) {
-            mm_status status = mm_fail(error, MM_ERR_RUNTIME, "%s: a file is in the way", path);
-            mm_free(path);
-            return status;
-        }
-        if (!slash)
-            strcpy(path, ".");
-        else
-            slash[slash == path ? 1 : 0] = '\0';
-    }
-    mm_status status = mm_directory_check_writable(path, error);
-    mm_free(path);
-    return status;
 }
 
 mm_status mm_trainer_check_directory(const char *directory, mm_error *error)
@@ -46,9 +24,18 @@ mm_status mm_trainer_check_directory(const char *directory, mm_error *error)
     mm_free(config);
     if (holds_run)
         return mm_fail(error, MM_ERR_USAGE,
-                       "%s: this directory holds a run already; resume it, or choose another",
+                       "%s: this directory holds a run already; go on with it by --resume, or "
+                       "choose another",
                        directory);
-    return check_creatable(directory, error);
+    int64_t *steps = NULL;
+    size_t count = 0;
+    if (mm_path_is_directory(directory))
+        MM_TRY(mm_checkpoint_list(directory, &steps, &count, error));
+    mm_free(steps);
+    if (count)
+        return mm_fail(error, MM_ERR_USAGE,
+                       "%s: this directory holds checkpoints of a run; choose another", directory);
+    return mm_directory_check_creatable(directory, error);
 }
 
 mm_status mm_trainer_describe_lora(mm_trainer *t, mm_error *error)
@@ -179,11 +166,38 @@ static mm_status create_directory(const char *parent, const char *name, mm_error
 /* The config comes last: a directory that has one holds all that a resume needs. */
 mm_status mm_trainer_write_directory(mm_trainer *t, mm_error *error)
 {
+    t->directory_is_new = !mm_path_is_directory(t->directory);
     MM_TRY(mm_directory_create(t->directory, error));
+    /* The LoRA with its two moments: the first checkpoint at least must find room. */
+    MM_TRY(mm_directory_check_space(t->directory, 3 * mm_lora_set_bytes(&t->lora), error));
     MM_TRY(create_directory(t->directory, "samples", error));
     MM_TRY(create_directory(t->directory, "cached_latents", error));
     MM_TRY(write_clips(t, error));
     return mm_trainer_write_config(t, error);
+}
+
+/* remove() takes files and empty directories alone: what is not of this run stays. */
+static void remove_below(const char *directory, const char *name)
+{
+    char *path = mm_path_join(directory, name);
+    if (path)
+        remove(path);
+    mm_free(path);
+}
+
+void mm_trainer_remove_directory(const mm_trainer *t)
+{
+    static const char *const names[] = {"config.json", "metrics.jsonl", "cached_latents",
+                                        "samples"};
+    char name[64];
+    for (int64_t i = 0; i < t->clip_count; i++) {
+        snprintf(name, sizeof(name), "cached_latents/cached_%lld.safetensors", (long long)i);
+        remove_below(t->directory, name);
+    }
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        remove_below(t->directory, names[i]);
+    if (t->directory_is_new)
+        remove(t->directory);
 }
 
 static mm_status read_clip(mm_trainer *t, const char *path, mm_error *error)
@@ -258,6 +272,8 @@ static mm_status load_options(mm_options *options, const char *directory, mm_err
         status = check_output_dir(options, directory, error);
     if (status == MM_OK)
         status = make_paths_absolute(options, error);
+    if (status == MM_OK)
+        status = mm_trainer_settle_validation(options, error);
     if (status == MM_OK)
         status = mm_options_check_agree(options, stored, may_differ, error);
     if (status == MM_OK)

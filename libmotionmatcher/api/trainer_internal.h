@@ -29,7 +29,7 @@ struct mm_trainer {
     mm_options *options;
     const mm_train_config *config;
     const char *directory; /* of the run; NULL: nothing is written */
-    bool resumed;
+    bool resumed, directory_is_new;
     mm_latent_shape latents;
     mm_lora_set lora;
     mm_training_state state;
@@ -54,7 +54,12 @@ mm_status mm_trainer_write_config(mm_trainer *trainer, mm_error *error);
 mm_status mm_trainer_read_clips(mm_trainer *trainer, mm_error *error);
 mm_status mm_trainer_describe_lora(mm_trainer *trainer, mm_error *error);
 
+/* Undoes mm_trainer_write_directory after a run that failed before its first step. */
+void mm_trainer_remove_directory(const mm_trainer *trainer);
+
 /* trainer_validation.c */
+mm_status mm_trainer_settle_validation(mm_options *options, mm_error *error);
+mm_status mm_trainer_check_validation(mm_trainer *trainer, mm_error *error);
 mm_status mm_trainer_plan_validation(mm_trainer *trainer, size_t other_bytes, mm_error *error);
 mm_status mm_trainer_prepare_validation(mm_trainer *trainer, mm_error *error);
 mm_status mm_trainer_validate(mm_trainer *trainer, int64_t step, mm_error *error);

@@ -6,6 +6,7 @@
 
 #include "api/status_internal.h"
 #include "base/arena.h"
+#include "base/file.h"
 #include "base/memory.h"
 
 /* Everything a replay reads, computes and writes. */
@@ -273,6 +274,7 @@ static mm_status run(mm_trainer *trainer, const char *in_path, const char *out_p
                      mm_error *error)
 {
     replay r = {.trainer = trainer};
+    MM_TRY(mm_output_file_check(out_path, error));
     mm_status status = read_input(&r, in_path, error);
     if (status == MM_OK)
         status = make_step(&r, error);

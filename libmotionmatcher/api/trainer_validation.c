@@ -20,38 +20,74 @@ static int64_t given(int64_t value, int64_t otherwise)
     return value == MM_NOT_GIVEN ? otherwise : value;
 }
 
-static bool follows_clip(const mm_trainer *t, const mm_latent_shape *sample)
+/* A clip's size from the command line means the samples too, whatever size a config file has for
+   them. */
+mm_status mm_trainer_settle_validation(mm_options *options, mm_error *error)
 {
-    return sample->frames == t->latents.frames && sample->height == t->latents.height &&
-           sample->width == t->latents.width;
+    static const char *const pairs[][2] = {
+        {"width", "validation_width"},
+        {"height", "validation_height"},
+        {"num_frames", "validation_num_frames"},
+    };
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+        const char *value = NULL;
+        int32_t source = mm_options_source(options, pairs[i][0]);
+        int32_t sample_source = mm_options_source(options, pairs[i][1]);
+        if (sample_source == MM_SOURCE_DEFAULT || sample_source >= source)
+            continue;
+        MM_TRY(mm_options_get(options, pairs[i][0], 0, &value));
+        MM_TRY(mm_options_assign(options, pairs[i][1], value, source, error));
+    }
+    return MM_OK;
 }
 
-/* The inversion of the clip and the samples are drawn by one drawing, so they have one size. */
-mm_status mm_trainer_plan_validation(mm_trainer *t, size_t other_bytes, mm_error *error)
+static mm_drawing_settings sample_settings(mm_trainer *t)
 {
     const mm_train_config *c = t->config;
-    mm_trainer_validation *v = &t->validation;
-    if (!wanted(t))
-        return MM_OK;
-    v->use = (mm_lora_use){.set = &t->lora, .scale = 1.0f};
-    v->stack = (mm_lora_stack){&v->use, 1};
-    mm_drawing_settings settings = {
+    return (mm_drawing_settings){
         .frames = given(c->validation_num_frames, c->num_frames),
         .width = given(c->validation_width, c->width),
         .height = given(c->validation_height, c->height),
         .steps = c->validation_num_steps,
         .guidance_scale = c->validation_guidance_scale,
         .min_timestep = c->min_timestep,
-        .loras = &v->stack,
+        .loras = &t->validation.stack,
         .invert_base = c->noise_prior > 0,
-        .other_bytes = other_bytes,
     };
-    MM_TRY(mm_model_check_size(t->model, settings.width, settings.height, error));
+}
+
+/* The inversion of the clip and the samples are drawn by one drawing, so they have one size. */
+mm_status mm_trainer_check_validation(mm_trainer *t, mm_error *error)
+{
+    const mm_train_config *c = t->config;
+    if (!wanted(t))
+        return MM_OK;
+    mm_drawing_settings s = sample_settings(t);
+    if (mm_model_check_size(t->model, s.width, s.height, error) != MM_OK)
+        return mm_error_prefix(error, "validation samples");
+    if (mm_scheduler_check_steps(&t->model->scheduler, s.steps, error) != MM_OK)
+        return mm_error_prefix(error, "validation-num-steps");
+    if (c->noise_prior > 0 &&
+        (s.frames != c->num_frames || s.width != c->width || s.height != c->height))
+        return mm_fail(error, MM_ERR_USAGE,
+                       "a noise prior needs validation samples of the clip's own size, %lld frames "
+                       "of %lldx%lld, not %lld of %lldx%lld: change the one or the other",
+                       (long long)c->num_frames, (long long)c->width, (long long)c->height,
+                       (long long)s.frames, (long long)s.width, (long long)s.height);
+    return MM_OK;
+}
+
+mm_status mm_trainer_plan_validation(mm_trainer *t, size_t other_bytes, mm_error *error)
+{
+    mm_trainer_validation *v = &t->validation;
+    if (!wanted(t))
+        return MM_OK;
+    v->use = (mm_lora_use){.set = &t->lora, .scale = 1.0f};
+    v->stack = (mm_lora_stack){&v->use, 1};
+    mm_drawing_settings settings = sample_settings(t);
+    settings.other_bytes = other_bytes;
     MM_TRY(mm_drawing_create(&v->drawing, t->model, &settings, error));
     v->planned = true;
-    if (c->noise_prior > 0 && !follows_clip(t, &v->drawing.latents))
-        return mm_fail(error, MM_ERR_USAGE,
-                       "a noise prior needs validation samples of the clip's own size");
     return MM_OK;
 }
 
@@ -62,39 +98,53 @@ static mm_status step_progress(void *user, const mm_chain_step *step)
     return mm_context_stopping(t->model->context) ? MM_ERR_CANCELLED : MM_OK;
 }
 
+static mm_status invert_clip(mm_trainer *t, mm_trainer_clip *clip, mm_error *error)
+{
+    size_t bytes = mm_latent_elements(&t->latents) * sizeof(float);
+    float *noise = mm_malloc(bytes);
+    if (!noise)
+        return mm_fail_memory(error, "inverted noise", bytes);
+    memcpy(noise, clip->clip.latents, bytes);
+    mm_context_emit_stage(t->model->context, "inverting the reference");
+    mm_status status = mm_drawing_invert(&t->validation.drawing, t->validation.empty, false, noise,
+                                         step_progress, t, error);
+    if (status == MM_OK)
+        clip->inversion = noise;
+    else
+        mm_free(noise);
+    return status;
+}
+
 /* Before the LoRA is trained, as the released code does. */
 static mm_status invert_clips(mm_trainer *t, mm_error *error)
 {
-    size_t bytes = mm_latent_elements(&t->latents) * sizeof(float);
     for (int64_t i = 0; i < t->clip_count; i++) {
-        mm_trainer_clip *clip = &t->clip[i];
-        if (clip->inversion)
-            continue;
-        mm_context_emit_stage(t->model->context, "inverting the reference");
-        clip->inversion = mm_malloc(bytes);
-        if (!clip->inversion)
-            return mm_fail_memory(error, "inverted noise", bytes);
-        memcpy(clip->inversion, clip->clip.latents, bytes);
-        MM_TRY(mm_drawing_invert(&t->validation.drawing, t->validation.empty, false,
-                                 clip->inversion, step_progress, t, error));
+        if (!t->clip[i].inversion)
+            MM_TRY(invert_clip(t, &t->clip[i], error));
     }
     return MM_OK;
+}
+
+/* A run that goes on after a stop has its texts already. */
+static mm_status encode_once(mm_trainer *t, const char *text, float **out, mm_error *error)
+{
+    return *out ? MM_OK : mm_model_encode_text(t->model, text, out, error);
 }
 
 /* Texts are encoded while the text encoder may still be in memory. */
 mm_status mm_trainer_prepare_validation(mm_trainer *t, mm_error *error)
 {
     mm_trainer_validation *v = &t->validation;
+    const mm_text_list *prompts = &t->config->validation_prompt;
     if (!v->planned)
         return MM_OK;
-    size_t count = t->config->validation_prompt.count;
-    v->prompt = mm_calloc(count, sizeof(*v->prompt));
     if (!v->prompt)
-        return mm_fail_memory(error, "validation prompts", count * sizeof(*v->prompt));
-    for (size_t i = 0; i < count; i++)
-        MM_TRY(mm_model_encode_text(t->model, t->config->validation_prompt.item[i], &v->prompt[i],
-                                    error));
-    MM_TRY(mm_model_encode_text(t->model, "", &v->empty, error));
+        v->prompt = mm_calloc(prompts->count + 1, sizeof(*v->prompt));
+    if (!v->prompt)
+        return mm_fail_memory(error, "validation prompts", prompts->count * sizeof(*v->prompt));
+    for (size_t i = 0; i < prompts->count; i++)
+        MM_TRY(encode_once(t, prompts->item[i], &v->prompt[i], error));
+    MM_TRY(encode_once(t, "", &v->empty, error));
     return t->config->noise_prior > 0 ? invert_clips(t, error) : MM_OK;
 }
 

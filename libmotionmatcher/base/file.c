@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/memory.h"
@@ -328,13 +329,85 @@ mm_status mm_directory_create(const char *path, mm_error *error)
     return status;
 }
 
+/* A full disk takes an empty file, but no data. */
+static bool takes_data(int descriptor)
+{
+    static const char zeros[1 << 16];
+    for (size_t done = 0; done < sizeof(zeros);) {
+        ssize_t put = write(descriptor, zeros, sizeof(zeros) - done);
+        if (put <= 0 && errno != EINTR)
+            return false;
+        done += put > 0 ? (size_t)put : 0;
+    }
+    return true;
+}
+
 mm_status mm_directory_check_writable(const char *path, mm_error *error)
 {
     int descriptor;
     char *name;
     MM_TRY(create_temporary(path, &descriptor, &name, error));
+    mm_status status = MM_OK;
+    if (!takes_data(descriptor))
+        status = mm_fail(error, MM_ERR_RUNTIME, "%s: nothing can be written there: %m", path);
     close(descriptor);
     unlink(name);
     mm_free(name);
-    return MM_OK;
+    return status;
+}
+
+mm_status mm_directory_check_space(const char *path, uint64_t bytes, mm_error *error)
+{
+    struct statvfs facts;
+    if (statvfs(path, &facts) != 0 || facts.f_blocks == 0)
+        return MM_OK; /* nobody knows */
+    uint64_t available = (uint64_t)facts.f_bavail * facts.f_frsize;
+    if (available >= bytes)
+        return MM_OK;
+    return mm_fail(error, MM_ERR_RUNTIME, "%s: %.1f MiB are free there, at least %.1f are needed",
+                   path, (double)available * 0x1p-20, (double)bytes * 0x1p-20);
+}
+
+/* Cuts the last part off a path; "." is above a plain name. */
+static void go_up(char *path)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        path[--length] = '\0';
+    char *slash = strrchr(path, '/');
+    if (!slash)
+        memcpy(path, ".", 2);
+    else
+        slash[slash == path ? 1 : 0] = '\0';
+}
+
+mm_status mm_directory_check_creatable(const char *path, mm_error *error)
+{
+    struct stat facts;
+    if (!*path)
+        return mm_fail(error, MM_ERR_RUNTIME, "'' is no name for a directory");
+    char *above = mm_strdup(path);
+    if (!above)
+        return mm_fail_memory(error, "a directory's name", strlen(path) + 1);
+    while (stat(above, &facts) != 0 && errno == ENOENT && strcmp(above, "/") != 0 &&
+           strcmp(above, ".") != 0)
+        go_up(above);
+    mm_status status;
+    if (stat(above, &facts) == 0 && !S_ISDIR(facts.st_mode))
+        status = mm_fail(error, MM_ERR_RUNTIME, "%s: a file is in the way", above);
+    else
+        status = mm_directory_check_writable(above, error);
+    mm_free(above);
+    return status;
+}
+
+mm_status mm_output_file_check(const char *path, mm_error *error)
+{
+    MM_TRY(check_target(path, error));
+    char *directory = directory_of(path);
+    if (!directory)
+        return mm_fail_memory(error, "a directory's name", strlen(path) + 1);
+    mm_status status = mm_directory_check_writable(directory, error);
+    mm_free(directory);
+    return status;
 }

@@ -51,7 +51,15 @@ bool mm_path_is_file(const char *path);
 char *mm_path_join(const char *directory, const char *name);
 /* Creates the directory and its parents; an existing directory is fine. MM_ERR_RUNTIME. */
 mm_status mm_directory_create(const char *path, mm_error *error);
-/* Tests that a file can be created in the directory (creates and removes one). MM_ERR_RUNTIME. */
+/* Tests that the directory can be written, or, where it does not exist, that it could be created:
+   nothing is left behind. MM_ERR_RUNTIME, also when a file is in the way. */
+mm_status mm_directory_check_creatable(const char *path, mm_error *error);
+/* MM_ERR_RUNTIME: the directory's file system has less free than `bytes`. */
+mm_status mm_directory_check_space(const char *path, uint64_t bytes, mm_error *error);
+/* Tests that a file could be created or replaced under this name. MM_ERR_RUNTIME. */
+mm_status mm_output_file_check(const char *path, mm_error *error);
+/* Tests that a file can be created and written in the directory (creates and removes one).
+   MM_ERR_RUNTIME. */
 mm_status mm_directory_check_writable(const char *path, mm_error *error);
 
 #endif

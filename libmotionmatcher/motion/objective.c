@@ -60,24 +60,29 @@ static mm_node *term(mm_graph *g, mm_node *predicted, mm_node *target, double we
     return mm_scale(g, mm_mean_squared_error(g, predicted, target), (float)weight);
 }
 
+/* 0 for a term without weight. */
+static mm_feature_scales chosen_scales(const mm_train_config *config)
+{
+    return (mm_feature_scales){
+        .spatial = config->spatial_weight > 0 ? config->spatial_scale_factor : 0,
+        .temporal = config->temporal_weight > 0 ? config->temporal_scale_factor : 0,
+    };
+}
+
 static mm_status check(const mm_diffusion_model *model, const mm_train_config *config,
-                       mm_feature_scales *scales, mm_error *error)
+                       mm_error *error)
 {
     int32_t level;
-    *scales = (mm_feature_scales){0};
-    if (config->spatial_weight > 0) {
-        MM_TRY(mm_feature_level(&model->unet_config, "spatial-scale-factor",
-                                config->spatial_scale_factor, &level, error));
-        scales->spatial = config->spatial_scale_factor;
-    }
-    if (config->temporal_weight > 0) {
-        MM_TRY(mm_feature_level(&model->unet_config, "temporal-scale-factor",
-                                config->temporal_scale_factor, &level, error));
-        scales->temporal = config->temporal_scale_factor;
-    }
-    if (!scales->spatial && !scales->temporal)
+    mm_feature_scales scales = chosen_scales(config);
+    if (!scales.spatial && !scales.temporal)
         return mm_fail(error, MM_ERR_USAGE,
                        "spatial-weight and temporal-weight are both 0: nothing to train on");
+    if (scales.spatial)
+        MM_TRY(mm_feature_level(&model->unet_config, "spatial-scale-factor", scales.spatial, &level,
+                                error));
+    if (scales.temporal)
+        MM_TRY(mm_feature_level(&model->unet_config, "temporal-scale-factor", scales.temporal,
+                                &level, error));
     return MM_OK;
 }
 
@@ -85,8 +90,8 @@ static mm_status build(const mm_diffusion_model *model, const mm_scheduler *sche
                        const mm_train_config *config, mm_builder *builder, mm_step_nodes *nodes,
                        mm_error *error)
 {
-    mm_feature_scales scales;
-    MM_TRY(check(model, config, &scales, error));
+    MM_TRY(check(model, config, error));
+    mm_feature_scales scales = chosen_scales(config);
     const mm_unet_config *unet = &model->unet_config;
     mm_graph *g = builder->graph;
     mm_builder frozen = *builder;
@@ -122,6 +127,7 @@ static mm_status build(const mm_diffusion_model *model, const mm_scheduler *sche
 
 const mm_objective mm_motion_objective = {
     .name = "motion",
+    .check = check,
     .build = build,
     .coefficients = ddim_coefficients,
 };

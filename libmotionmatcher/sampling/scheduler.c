@@ -194,22 +194,30 @@ static int64_t sampling_timestep(const mm_scheduler *s, int64_t steps, int64_t i
     }
 }
 
-mm_status mm_scheduler_timesteps(const mm_scheduler *s, int64_t steps, int64_t *out,
-                                 mm_error *error)
+mm_status mm_scheduler_check_steps(const mm_scheduler *s, int64_t steps, mm_error *error)
 {
     if (steps < 1 || steps > s->train_steps)
         return mm_fail(error, MM_ERR_USAGE,
                        "%lld sampling steps: the model was trained on 1 to %lld", (long long)steps,
                        (long long)s->train_steps);
     for (int64_t i = 0; i < steps; i++) {
-        out[i] = sampling_timestep(s, steps, i);
-        if (out[i] < 0 || out[i] >= s->train_steps)
+        int64_t timestep = sampling_timestep(s, steps, i);
+        if (timestep < 0 || timestep >= s->train_steps)
             return mm_fail(error, MM_ERR_USAGE,
                            "%lld sampling steps from offset %lld (steps_offset) reach timestep "
                            "%lld of %lld: take fewer steps",
-                           (long long)steps, (long long)s->steps_offset, (long long)out[i],
+                           (long long)steps, (long long)s->steps_offset, (long long)timestep,
                            (long long)s->train_steps);
     }
+    return MM_OK;
+}
+
+mm_status mm_scheduler_timesteps(const mm_scheduler *s, int64_t steps, int64_t *out,
+                                 mm_error *error)
+{
+    MM_TRY(mm_scheduler_check_steps(s, steps, error));
+    for (int64_t i = 0; i < steps; i++)
+        out[i] = sampling_timestep(s, steps, i);
     return MM_OK;
 }
 

@@ -37,7 +37,9 @@ void mm_scheduler_free(mm_scheduler *scheduler);
 
 /* alpha_bar at a timestep; final_alpha_bar below 0. */
 double mm_scheduler_alpha_bar(const mm_scheduler *scheduler, int64_t timestep);
-/* The `steps` sampling timesteps, from noise to data. MM_ERR_USAGE outside 1..train_steps. */
+/* MM_ERR_USAGE: not 1..train_steps, or steps_offset leads out of the schedule. */
+mm_status mm_scheduler_check_steps(const mm_scheduler *scheduler, int64_t steps, mm_error *error);
+/* The `steps` sampling timesteps, from noise to data. Fails as mm_scheduler_check_steps. */
 mm_status mm_scheduler_timesteps(const mm_scheduler *scheduler, int64_t steps, int64_t *out,
                                  mm_error *error);
 /* The timestep after `timestep` in a chain of `steps`: timestep - train_steps / steps. */

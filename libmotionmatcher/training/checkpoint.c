@@ -260,16 +260,18 @@ mm_status mm_checkpoint_load_newest(const char *directory, mm_training_state *st
     size_t count = 0;
     MM_TRY(mm_checkpoint_list(directory, &steps, &count, error));
     mm_status status = MM_ERR_INPUT;
-    for (size_t i = 0; i < count && status != MM_OK; i++) {
+    for (size_t i = 0; i < count && status == MM_ERR_INPUT; i++) {
         mm_error why = {0};
         status = load_one(directory, state, steps[i], &why);
-        if (status != MM_OK)
+        if (status == MM_ERR_MEMORY)
+            *error = why;
+        else if (status != MM_OK)
             mm_log(logger, MM_LOG_WARNING, "checkpoint %lld is passed over: %s",
                    (long long)steps[i], why.text);
     }
     mm_free(steps);
-    if (status == MM_OK)
-        return MM_OK;
+    if (status == MM_OK || status == MM_ERR_MEMORY)
+        return status;
     state->done = 0;
     mm_lora_set_reset(state->lora, seed);
     clear(&state->first_moment);

@@ -30,6 +30,9 @@ typedef struct mm_step_nodes {
 
 typedef struct mm_objective {
     const char *name;
+    /* Whether the settings make sense for this model: MM_ERR_USAGE. NULL: all do. */
+    mm_status (*check)(const mm_diffusion_model *model, const mm_train_config *config,
+                       mm_error *error);
     /* Appends everything from the inputs to nodes->loss. `builder` carries the LoRA's adapter. */
     mm_status (*build)(const mm_diffusion_model *model, const mm_scheduler *scheduler,
                        const mm_train_config *config, mm_builder *builder, mm_step_nodes *nodes,

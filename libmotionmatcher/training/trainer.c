@@ -34,17 +34,21 @@ static mm_weight *half(const mm_lora_set *set, int32_t module, bool up)
     return up ? &set->module[module].up : &set->module[module].down;
 }
 
-static mm_status check_gradient(const mm_weight *gradient, const mm_lora_site *site, bool up,
-                                int64_t step, mm_error *error)
+static bool all_finite(const float *value, size_t count)
 {
-    const float *value = gradient->data;
-    for (size_t i = 0; i < gradient->bytes / sizeof(float); i++) {
+    for (size_t i = 0; i < count; i++) {
         if (!isfinite(value[i]))
-            return mm_fail(error, MM_ERR_NONFINITE,
-                           "step %lld: the gradient of %s.lora_%s is not finite", (long long)step,
-                           site->path[0], up ? "B" : "A");
+            return false;
     }
-    return MM_OK;
+    return true;
+}
+
+static mm_status fail_nonfinite(const mm_training_state *state, int32_t module, bool up,
+                                const char *what, mm_error *error)
+{
+    return mm_fail(error, MM_ERR_NONFINITE, "step %lld: %s%s.lora_%s is not finite",
+                   (long long)state->done + 1, what, state->lora->module[module].site->path[0],
+                   up ? "B" : "A");
 }
 
 /* The first pass writes the gradient, later ones are added; all are scaled by 1 / passes. */
@@ -57,9 +61,8 @@ static mm_status collect_gradient(mm_training_step *step, mm_training_state *sta
     if (!first && !(fresh = mm_malloc(sum->bytes)))
         return mm_fail_memory(error, "a gradient", sum->bytes);
     mm_status status = mm_training_step_gradient(step, module, up, fresh, error);
-    if (status == MM_OK)
-        status = check_gradient(&(mm_weight){.data = fresh, .bytes = sum->bytes},
-                                state->lora->module[module].site, up, state->done + 1, error);
+    if (status == MM_OK && !all_finite(fresh, count))
+        status = fail_nonfinite(state, module, up, "the gradient of ", error);
     for (size_t i = 0; status == MM_OK && i < count; i++)
         total[i] = first ? share * fresh[i] : total[i] + share * fresh[i];
     if (!first)
@@ -118,7 +121,7 @@ static double learning_rate(const mm_train_config *config, int64_t step)
     return config->learning_rate * (double)(step - 1) / (double)config->warmup_steps;
 }
 
-static void update(mm_training_state *state, const mm_train_config *config)
+static mm_status update(mm_training_state *state, const mm_train_config *config, mm_error *error)
 {
     mm_adamw settings = {
         .learning_rate = learning_rate(config, state->done + 1),
@@ -135,7 +138,10 @@ static void update(mm_training_state *state, const mm_train_config *config)
         mm_adamw_update(&settings, parameter->data, half(&state->gradient, m, up)->data,
                         half(&state->first_moment, m, up)->data,
                         half(&state->second_moment, m, up)->data, parameter->bytes / sizeof(float));
+        if (!all_finite(parameter->data, parameter->bytes / sizeof(float)))
+            return fail_nonfinite(state, m, up, "after the update, ", error);
     }
+    return MM_OK;
 }
 
 mm_status mm_training_optimize(mm_training_step *step, mm_training_state *state,
@@ -159,7 +165,7 @@ mm_status mm_training_optimize(mm_training_step *step, mm_training_state *state,
     float factor = clip_factor(&state->gradient, config->max_gradient_norm);
     if (factor < 1.0f)
         scale_gradients(&state->gradient, factor);
-    update(state, config);
+    MM_TRY(update(state, config, error));
     state->done++;
     return MM_OK;
 }

@@ -75,7 +75,7 @@ static void compare_replay(const char *have_path, const char *want_path, double 
         /* The parts of the loss lose more to cancellation than the loss they add up to. */
         double limit = strncmp(name, "loss_", 5) == 0 ? 3 * loss_limit
                        : strcmp(name, "loss") == 0    ? loss_limit
-                                                      : 1e-5;
+                                                      : 3e-5;
         if (is_number(name) && check_tensor(have, want, name) > limit)
             fail_msg("%s differs by %g", name, check_tensor(have, want, name));
     }

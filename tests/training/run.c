@@ -239,6 +239,8 @@ static void test_wrong_settings(void **state)
     } cases[] = {
         {"width", "34", "multiples of"},
         {"min_timestep", "1000", "timesteps end"},
+        {"spatial_scale_factor", "8", "levels"},
+        {"temporal_scale_factor", "3", "power of 2"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         mm_options *options = run_options("wrong");
@@ -249,9 +251,7 @@ static void test_wrong_settings(void **state)
     }
     mm_options *options = run_options("wrong");
     mm_trainer *trainer = NULL;
-    OK(mm_options_set(options, "spatial_scale_factor", "8", MM_SOURCE_SET));
     OK(mm_trainer_create(&trainer, model, options));
-    FAILS(mm_trainer_plan(trainer), MM_ERR_USAGE, "levels");
     FAILS(mm_trainer_run(trainer), MM_ERR_USAGE, "no clip");
     mm_trainer_free(&trainer);
     mm_options_free(&options);

@@ -10,6 +10,7 @@
 
 #define BAR_WIDTH 24
 #define GIB (1024.0 * 1024.0 * 1024.0)
+#define LONG_LOAD 1.0 /* seconds; what is quicker is not worth a line */
 
 static bool terminal_moves(void)
 {
@@ -155,7 +156,7 @@ static void print_text_event(cli_state *cli, const mm_event *event)
         print_plan(cli, event);
     else if (event->kind == MM_EVENT_OUTPUT && event->path)
         printf("%s\n", event->path);
-    else if (event->kind == MM_EVENT_LOADED && !cli->quiet)
+    else if (event->kind == MM_EVENT_LOADED && event->seconds >= LONG_LOAD && !cli->quiet)
         fprintf(stderr, "%s: weights loaded in %.1f s\n", cli->tool->name, event->seconds);
     else if (event->kind == MM_EVENT_STAGE && event->text && !cli->quiet)
         fprintf(stderr, "%s: %s\n", cli->tool->name, event->text);
