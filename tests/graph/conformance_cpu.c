@@ -15,6 +15,8 @@ int main(int argc, char **argv)
         return 77;
     }
     int failures = mm_conformance_run(backend);
+    mm_cpu_backend_limit_precise(backend, 0);
+    failures += mm_conformance_run(backend);
     backend->table->free(backend);
     return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

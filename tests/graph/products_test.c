@@ -447,13 +447,22 @@ static void refuses_unknown_masks(void **state)
     assert_int_equal(mm_cpu_backend_create(&none, -1, NULL, &error), MM_ERR_USAGE);
 }
 
-static int set_up(void **state)
+static int set_up_precise(void **state)
 {
     (void)state;
     mm_error error;
     random_state = 1;
     return mm_cpu_backend_create(&backend, 2, getenv("MM_CPU_MASK"), &error) ||
            mm_graph_create(&graph, MM_F32, &error);
+}
+
+/* Products this small would all be summed in double. */
+static int set_up(void **state)
+{
+    int failed = set_up_precise(state);
+    if (!failed)
+        mm_cpu_backend_limit_precise(backend, 0);
+    return failed;
 }
 
 static int tear_down(void **state)
@@ -470,6 +479,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(matmul_forms, set_up, tear_down),
         cmocka_unit_test_setup_teardown(matmul_groups, set_up, tear_down),
         cmocka_unit_test_setup_teardown(conv2d_forms, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(matmul_forms, set_up_precise, tear_down),
+        cmocka_unit_test_setup_teardown(matmul_groups, set_up_precise, tear_down),
+        cmocka_unit_test_setup_teardown(conv2d_forms, set_up_precise, tear_down),
+        cmocka_unit_test_setup_teardown(temporal_conv_forms, set_up_precise, tear_down),
         cmocka_unit_test_setup_teardown(packed_weight_is_shared, set_up, tear_down),
         cmocka_unit_test_setup_teardown(temporal_conv_forms, set_up, tear_down),
         cmocka_unit_test_setup_teardown(survives_failed_allocations, set_up, tear_down),

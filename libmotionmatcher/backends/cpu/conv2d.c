@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Spatial convolutions and their gradient with respect to the input. */
 #include "backends/cpu/convolution.h"
+#include "backends/cpu/simd/precise.h"
 #include "base/memory.h"
 
 typedef struct conv2d_state {
-    mm_primitive main;       /* a convolution, or a product of all pixels when it is 1x1 */
-    mm_primitive reorder;    /* of the weight, each run, where `main` wants another layout */
+    mm_primitive main; /* a convolution, or a product of all pixels when it is 1x1 */
+    mm_precise_product precise;
+    bool is_precise;         /* instead of `main`, where sums in double are cheap */
+    mm_primitive reorder;    /* of the weight, each run, where another layout is wanted */
     size_t reordered_offset; /* of its result in the workspace */
     size_t reorder_scratchpad_offset;
     bool packed; /* the weight is held packed */
@@ -115,6 +118,54 @@ static mm_status prepare_product(const mm_cpu_context *context, const mm_convolu
     return status;
 }
 
+static mm_precise_product precise_form(const mm_convolution *c)
+{
+    int64_t taps = c->kernel[0] * c->kernel[1];
+    return (mm_precise_product){
+        .images = c->images,
+        .input = {c->input[0], c->input[1]},
+        .output = {c->output[0], c->output[1]},
+        .kernel = {c->kernel[0], c->kernel[1]},
+        .before = {c->before[0], c->before[1]},
+        .stride = c->stride,
+        .depth = c->channels_in,
+        .columns = c->channels_out,
+        .a_row = c->channels_in,
+        .b_tap = 1,
+        .b_row = taps,
+        .b_column = taps * c->channels_in,
+        .c_row = c->channels_out,
+        .alpha = 1.0,
+        .accumulate = c->accumulate,
+    };
+}
+
+static mm_status prepare_precise(const mm_cpu_context *context, const mm_node *node,
+                                 conv2d_state *state, size_t *workspace, mm_error *error)
+{
+    const mm_node *weight = node->source[1];
+    dnnl_memory_desc_t plain;
+    *workspace = mm_precise_workspace(&state->precise, context->threads);
+    if (weight->shape.dim[2] * weight->shape.dim[3] == 1)
+        return MM_OK;
+    MM_TRY(mm_cpu_plain_layout(&weight->shape, weight->dtype, &plain, error));
+    return prepare_reorder(context, weight, &plain, state, workspace, error);
+}
+
+static mm_status choose(const mm_cpu_context *context, const mm_node *node,
+                        const mm_convolution *convolution, bool gradient, conv2d_state *state,
+                        size_t *workspace, mm_error *error)
+{
+    state->precise = precise_form(convolution);
+    state->is_precise =
+        !gradient && mm_precise_is_cheap(context, &state->precise, convolution->dtype);
+    if (state->is_precise)
+        return prepare_precise(context, node, state, workspace, error);
+    if (is_product(convolution))
+        return prepare_product(context, convolution, gradient, state, workspace, error);
+    return prepare_convolution(context, node, convolution, gradient, state, workspace, error);
+}
+
 static void discard(mm_kernel *kernel)
 {
     conv2d_state *state = kernel->state;
@@ -134,10 +185,7 @@ static mm_status prepare(const mm_cpu_context *context, const mm_node *node,
         return mm_fail_memory(error, "a convolution", sizeof(*state));
     out->state = state;
     mm_status status =
-        is_product(convolution)
-            ? prepare_product(context, convolution, gradient, state, &out->workspace_bytes, error)
-            : prepare_convolution(context, node, convolution, gradient, state,
-                                  &out->workspace_bytes, error);
+        choose(context, node, convolution, gradient, state, &out->workspace_bytes, error);
     if (status != MM_OK) {
         discard(out);
         out->state = NULL;
@@ -184,6 +232,15 @@ static mm_status run(const mm_cpu_context *context, const mm_kernel *kernel,
     MM_TRY(find_weight(context, state, call, &weight, error));
     mm_cpu_place_addend(call->destination, call->source[3],
                         (size_t)mm_shape_elements(&node->shape) * mm_dtype_bytes(node->dtype));
+    if (state->is_precise) {
+        mm_precise_product product = state->precise;
+        product.a = call->source[0];
+        product.b = weight;
+        product.bias = call->source[2];
+        product.c = call->destination;
+        mm_precise_run(context, &product, call->workspace);
+        return MM_OK;
+    }
     const void *data[] = {call->source[0], weight, call->destination, call->source[2]};
     return mm_primitive_run(context, &state->main, data, call->workspace, error);
 }

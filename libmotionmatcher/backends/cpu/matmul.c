@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* C = alpha op(A) op(B) + bias + addend, for one matrix or for groups of columns. */
 #include "backends/cpu/onednn.h"
+#include "backends/cpu/simd/precise.h"
 #include "base/memory.h"
 
 typedef struct matmul_state {
-    mm_primitive product;
+    mm_primitive product; /* where sums in double would cost too much */
+    mm_precise_product precise;
+    bool is_precise;
     int64_t groups;
     size_t a_step, b_step, bias_step, c_step; /* bytes from one group to the next */
 } matmul_state;
@@ -60,6 +63,25 @@ static bool has_source(const mm_node *node, int32_t i)
     return i < node->source_count && node->source[i];
 }
 
+static mm_precise_product precise_form(const mm_product *product)
+{
+    return (mm_precise_product){
+        .images = 1,
+        .input = {product->m, 1},
+        .output = {product->m, 1},
+        .kernel = {1, 1},
+        .stride = 1,
+        .depth = product->k,
+        .columns = product->n,
+        .a_row = product->a.row_stride,
+        .b_row = product->b.row_stride,
+        .b_column = product->b.column_stride,
+        .c_row = product->c_row_stride,
+        .alpha = (double)product->alpha,
+        .accumulate = product->accumulate,
+    };
+}
+
 static mm_status prepare(const mm_cpu_context *context, const mm_node *node, mm_kernel *out,
                          mm_error *error)
 {
@@ -70,13 +92,36 @@ static mm_status prepare(const mm_cpu_context *context, const mm_node *node, mm_
     product.alpha = node->attr.matmul.alpha;
     product.bias = has_source(node, 2);
     product.accumulate = has_source(node, 3);
+    out->state = state;
+    state->precise = precise_form(&product);
+    state->is_precise = product.a.column_stride == 1 &&
+                        mm_precise_is_cheap(context, &state->precise, product.dtype);
+    if (state->is_precise) {
+        out->workspace_bytes = mm_precise_workspace(&state->precise, context->threads);
+        return MM_OK;
+    }
     mm_status status = mm_product_create(&state->product, context, &product, error);
     if (status != MM_OK) {
         mm_free(state);
+        out->state = NULL;
         return status;
     }
-    out->state = state;
     out->workspace_bytes = state->product.scratchpad_bytes;
+    return MM_OK;
+}
+
+static mm_status run_group(const mm_cpu_context *context, const matmul_state *state, const char *a,
+                           const char *b, const char *bias, char *c, void *workspace,
+                           mm_error *error)
+{
+    if (!state->is_precise)
+        return mm_product_run(context, &state->product, a, b, bias, c, workspace, error);
+    mm_precise_product product = state->precise;
+    product.a = (const float *)(const void *)a;
+    product.b = (const float *)(const void *)b;
+    product.bias = (const float *)(const void *)bias;
+    product.c = (float *)(void *)c;
+    mm_precise_run(context, &product, workspace);
     return MM_OK;
 }
 
@@ -90,7 +135,7 @@ static mm_status run(const mm_cpu_context *context, const mm_kernel *kernel,
     const char *a = call->source[0], *b = call->source[1], *bias = call->source[2];
     char *c = call->destination;
     for (int64_t i = 0; i < state->groups; i++) {
-        MM_TRY(mm_product_run(context, &state->product, a, b, bias, c, call->workspace, error));
+        MM_TRY(run_group(context, state, a, b, bias, c, call->workspace, error));
         a += state->a_step;
         b += state->b_step;
         bias = bias ? bias + state->bias_step : NULL;

@@ -5,11 +5,14 @@
  * not transposed.
  */
 #include "backends/cpu/onednn.h"
+#include "backends/cpu/simd/precise.h"
 #include "base/memory.h"
 
 typedef struct temporal_state {
     mm_primitive middle;  /* over all frames of all clips; bias and addend */
     mm_primitive shifted; /* over one clip without its first or last frame; accumulates */
+    mm_precise_product precise;
+    bool is_precise; /* instead of those two, where sums in double are cheap */
     int64_t clips, frames;
     size_t from_frame, to_frame, tap; /* bytes of one frame of source and result, of one matrix */
     int earlier, later;               /* the taps for the frames before and after */
@@ -43,6 +46,28 @@ static mm_product plan_taps(const mm_node *node, bool gradient, temporal_state *
     };
 }
 
+static mm_precise_product precise_form(const mm_product *product, const temporal_state *state)
+{
+    int64_t frames = state->frames, pixels = product->m / (state->clips * frames);
+    return (mm_precise_product){
+        .images = state->clips,
+        .input = {frames, pixels},
+        .output = {frames, pixels},
+        .kernel = {3, 1},
+        .before = {1, 0},
+        .stride = 1,
+        .depth = product->k,
+        .columns = product->n,
+        .a_row = product->k,
+        .b_tap = product->n * product->k,
+        .b_row = product->b.row_stride,
+        .b_column = product->b.column_stride,
+        .c_row = product->n,
+        .alpha = 1.0,
+        .accumulate = product->accumulate,
+    };
+}
+
 static void discard(mm_kernel *kernel)
 {
     temporal_state *state = kernel->state;
@@ -57,6 +82,10 @@ static mm_status prepare_taps(const mm_cpu_context *context, const mm_node *node
                               temporal_state *state, mm_error *error)
 {
     mm_product product = plan_taps(node, gradient, state);
+    state->precise = precise_form(&product, state);
+    state->is_precise = !gradient && mm_precise_is_cheap(context, &state->precise, product.dtype);
+    if (state->is_precise)
+        return MM_OK;
     MM_TRY(mm_product_create(&state->middle, context, &product, error));
     if (state->frames == 1)
         return MM_OK;
@@ -81,6 +110,8 @@ static mm_status prepare(const mm_cpu_context *context, const mm_node *node, boo
     }
     size_t middle = state->middle.scratchpad_bytes, shifted = state->shifted.scratchpad_bytes;
     out->workspace_bytes = middle > shifted ? middle : shifted;
+    if (state->is_precise)
+        out->workspace_bytes = mm_precise_workspace(&state->precise, context->threads);
     return MM_OK;
 }
 
@@ -117,6 +148,15 @@ static mm_status run(const mm_cpu_context *context, const mm_kernel *kernel,
     const temporal_state *state = kernel->state;
     size_t bytes = (size_t)(state->clips * state->frames) * state->to_frame;
     mm_cpu_place_addend(call->destination, call->source[3], bytes);
+    if (state->is_precise) {
+        mm_precise_product product = state->precise;
+        product.a = call->source[0];
+        product.b = call->source[1];
+        product.bias = call->source[2];
+        product.c = call->destination;
+        mm_precise_run(context, &product, call->workspace);
+        return MM_OK;
+    }
     MM_TRY(mm_product_run(context, &state->middle, call->source[0],
                           (const char *)call->source[1] + state->tap, call->source[2],
                           call->destination, call->workspace, error));
