@@ -55,11 +55,14 @@ static mm_status component_path(char **out, const char *directory, const char *f
         return mm_fail_memory(error, "a path", strlen(directory));
     char *parent = mm_path_join(directory, folder);
     bool there = parent && mm_path_is_directory(parent);
+    bool memory = parent != NULL;
     mm_free(parent);
     if (there)
         return MM_OK;
     mm_free(*out);
     *out = NULL;
+    if (!memory)
+        return mm_fail_memory(error, "a path", strlen(directory));
     return mm_fail(error, MM_ERR_INPUT,
                    "%s: the subfolder \"%s\" is missing; a diffusers model directory is expected",
                    directory, folder);
