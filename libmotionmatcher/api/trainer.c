@@ -445,6 +445,9 @@ static mm_status run(mm_trainer *t, mm_error *error)
     MM_TRY(encode_prompts(t, error));
     MM_TRY(mm_trainer_prepare_validation(t, error));
     mm_model_release_coders(t->model);
+    if (mm_context_stopping(t->model->context))
+        return mm_fail(error, MM_ERR_CANCELLED, "stopped before step %lld",
+                       (long long)t->state.done + 1);
     mm_status status = write_settings(t, error);
     if (status == MM_OK)
         status = train(t, error);
