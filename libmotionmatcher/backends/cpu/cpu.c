@@ -221,7 +221,7 @@ mm_status mm_cpu_backend_create(mm_backend **out, int threads, const char *isa_m
                                 mm_error *error)
 {
     *out = NULL;
-    mm_cpu_context context = {.precise_limit = 1 << 24}; /* about a millisecond */
+    mm_cpu_context context = {.precise_limit = 1 << 26}; /* a few milliseconds */
     MM_TRY(choose_threads(threads, &context.threads, error));
     MM_TRY(choose_isa(isa_mask, &context.isa, error));
     if (isa_mask)
