@@ -32,8 +32,17 @@ typedef struct mm_trainer mm_trainer;
 MM_API mm_status mm_trainer_create(mm_trainer **out, mm_model *model, const mm_options *options);
 
 /**
+ * Settles what follows from other options: samples have the size of the clip where that comes from
+ * a stronger source. mm_trainer_create() does the same with its copy.
+ * @param options of table "train".
+ * @return MM_OK; MM_ERR_MEMORY.
+ */
+MM_API mm_status mm_trainer_complete_options(mm_options *options);
+
+/**
  * Completes options from an existing run's config.json, as MM_SOURCE_FILE, and sets output_dir to
- * its directory. Options that were set before must agree with the run, except steps and output_dir.
+ * its directory. Options that were set before must agree with the run, except steps;
+ * an output_dir may only repeat the directory.
  * @param options   of table "train".
  * @param directory of the run.
  * @return MM_OK; MM_ERR_INPUT: no run there, or damaged; MM_ERR_USAGE: settings disagree (the

@@ -269,6 +269,8 @@ static mm_status load_options(mm_options *options, const char *directory, mm_err
     if (status == MM_OK)
         status = mm_options_load_file(stored, NULL, path, error);
     if (status == MM_OK)
+        status = mm_trainer_settle_validation(options, error);
+    if (status == MM_OK)
         status = check_output_dir(options, directory, error);
     if (status == MM_OK)
         status = make_paths_absolute(options, error);
@@ -283,6 +285,14 @@ static mm_status load_options(mm_options *options, const char *directory, mm_err
     mm_options_free(&stored);
     mm_free(path);
     return status;
+}
+
+mm_status mm_trainer_complete_options(mm_options *options)
+{
+    if (!options || !mm_options_train(options))
+        return mm_api_misuse(__func__, "options of table \"train\" are needed");
+    mm_error error = {0};
+    return mm_api_return(mm_trainer_settle_validation(options, &error), &error);
 }
 
 mm_status mm_trainer_load_options(mm_options *options, const char *directory)
