@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Runs the built tools: help, versions, configs, usage errors and their exit codes.
 
-usage: command_line.py TOOLS_DIR FIXTURES_DIR"""
+usage: command_line.py TOOLS_DIR FIXTURES_DIR FEATURES"""
 import json
 import os
 import pathlib
@@ -12,6 +12,7 @@ import unittest
 
 TOOLS, FIXTURES = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
 MODEL = FIXTURES / "quickstart-model"
+needs_yaml = unittest.skipIf("yaml" not in sys.argv[3].split(","), "built without YAML")
 
 
 def run(tool, *arguments, environment=None):
@@ -63,6 +64,7 @@ class CommandLine(unittest.TestCase):
         self.assertRegex(done.out, r"libmotionmatcher \d+\.\d+\.\d+ \(ABI \d+\)")
         self.assertIn("cpu", done.out)
 
+    @needs_yaml
     def test_precedence(self):
         config = self.write("c.yaml", "max_train_steps: 1\nlora_rank: 2\nmin_timestep: 3\n")
         got = self.train_config("--steps", 30, "--set", "steps=20", "--set", "max_train_steps=21",
@@ -70,6 +72,7 @@ class CommandLine(unittest.TestCase):
         self.assertEqual((got["steps"], got["rank"], got["min_timestep"]), (30, 22, 3))
         self.assertEqual(got["learning_rate"], 0.0005)
 
+    @needs_yaml
     def test_reference_config(self):
         got = self.config("train", "--config", FIXTURES / "run-configs/reference.yaml",
                           "--set", "pretrained_model_path=elsewhere", "--video", "x.mp4")
@@ -135,6 +138,7 @@ class CommandLine(unittest.TestCase):
                    says=".safetensors")
         self.fails(4, "eval", "clip-scores", says="clip-scores")
 
+    @needs_yaml
     def test_configs_that_are_refused(self):
         self.fails(3, "train", "--config", self.path / "missing.yaml", says="missing.yaml")
         bad = self.write("bad.yaml", "train_data:\n  widht: 8\n")
