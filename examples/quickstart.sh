@@ -38,20 +38,20 @@ size="--width 64 --height 64 --num-frames 8"
 
 echo "== Training a motion LoRA on examples/reference.mp4"
 # shellcheck disable=SC2086
-"$tools/mm-train" --model "$model" --video examples/reference.mp4 --prompt "a red circle" \
+"$tools/mm-train" --quiet --model "$model" --video examples/reference.mp4 --prompt "a red circle" \
     --output-dir "$out/run" $size --steps 40 --rank 8 --checkpoint-every 20 --seed 1 \
     --validation-every 0 --noise-prior 0.3 --validation-num-steps 10
 
 echo "== Sampling two new prompts, with and without it"
 for prompt in "a blue square" "a green star"; do
     # shellcheck disable=SC2086
-    "$tools/mm-infer" --checkpoint-folder "$out/run" --prompt "$prompt" --num-steps 10 \
+    "$tools/mm-infer" --quiet --checkpoint-folder "$out/run" --prompt "$prompt" --num-steps 10 \
         --output-dir "$out/with-lora" --seed 1
     # shellcheck disable=SC2086
-    "$tools/mm-infer" --model "$model" --prompt "$prompt" --num-steps 10 $size \
+    "$tools/mm-infer" --quiet --model "$model" --prompt "$prompt" --num-steps 10 $size \
         --output-dir "$out/without-lora" --seed 1
 done
-"$tools/mm-infer" --checkpoint-folder "$out/run" --prompt "a blue square" --num-steps 10 \
+"$tools/mm-infer" --quiet --checkpoint-folder "$out/run" --prompt "a blue square" --num-steps 10 \
     --output "$out/contact-sheet.png" --seed 1
 
 echo "== Drawing the loss"
