@@ -19,15 +19,15 @@ extern "C" {
 typedef struct mm_trainer mm_trainer;
 
 /**
- * A new run. With an output_dir in the options the directory is checked to be writable and to hold no
- * run yet; it is created when training begins, and removed again when the first step fails. Without
- * one nothing is written. Where width, height or num_frames come from a stronger source than the
- * validation_ option of the same name, validation samples take the clip's.
+ * A new run. With an output_dir in the options the directory is checked to be writable and to hold
+ * no run yet; it is created when training begins, and removed again when the first step fails.
+ * Without one nothing is written. Where width, height or num_frames come from a stronger source
+ * than the validation_ option of the same name, validation samples take the clip's.
  * @param out     receives the handle, which keeps the model alive; NULL on failure.
  * @param options of table "train", copied.
  * @return MM_OK; MM_ERR_USAGE: a setting that does not fit the model (sizes that are no multiple of
- * the VAE's factor, a scale without attention, validation samples that do not fit), or a directory that already holds a run;
- *         MM_ERR_RUNTIME: the directory cannot be written; MM_ERR_MEMORY.
+ * the VAE's factor, a scale without attention, validation samples that do not fit), or a directory
+ * that already holds a run; MM_ERR_RUNTIME: the directory cannot be written; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_trainer_create(mm_trainer **out, mm_model *model, const mm_options *options);
 
@@ -75,7 +75,8 @@ MM_API mm_status mm_trainer_add_clip(mm_trainer *trainer, const mm_video *video,
 MM_API mm_status mm_trainer_plan(mm_trainer *trainer);
 
 /**
- * Runs to the last step (no further than a stop that was asked for before): checkpoints, metrics.jsonl and validation samples on the way.
+ * Runs to the last step (no further than a stop that was asked for before): checkpoints,
+ * metrics.jsonl and validation samples on the way.
  * @return MM_OK; MM_ERR_CANCELLED: after mm_context_stop() (the step was finished and a checkpoint
  *         written) or mm_context_cancel() (the last checkpoint stands); MM_ERR_NONFINITE names step
  *         and tensor; MM_ERR_RUNTIME: a file cannot be written; MM_ERR_MEMORY; MM_ERR_INPUT.

@@ -214,7 +214,7 @@ static void test_writing_numbers(void **state)
     static const struct {
         double value;
         const char *text;
-    } cases[] = {{0.1, "0.1"},      {5e-4, "0.0005"},  {1.0 / 3, "0.3333333333333333"},
+    } cases[] = {{0.1, "0.1"},     {5e-4, "0.0005"},  {1.0 / 3, "0.3333333333333333"},
                  {-2000, "-2000"}, {1e300, "1e+300"}, {12345678, "12345678"}};
     char text[MM_DOUBLE_TEXT];
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
