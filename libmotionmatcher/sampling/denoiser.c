@@ -76,11 +76,6 @@ size_t mm_denoiser_arena_bytes(const mm_denoiser *denoiser)
     return denoiser->plan.arena_bytes;
 }
 
-double mm_denoiser_flops(const mm_denoiser *denoiser)
-{
-    return denoiser->plan.flops;
-}
-
 mm_status mm_denoiser_share(mm_denoiser *denoiser, void *arena, mm_error *error)
 {
     return mm_executable_allocate(denoiser->executable, arena, error);

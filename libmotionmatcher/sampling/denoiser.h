@@ -20,7 +20,6 @@ mm_status mm_denoiser_create(mm_denoiser **out, mm_diffusion_model *model, mm_ba
                              const mm_denoiser_settings *settings, mm_error *error);
 void mm_denoiser_free(mm_denoiser **denoiser);
 size_t mm_denoiser_arena_bytes(const mm_denoiser *denoiser);
-double mm_denoiser_flops(const mm_denoiser *denoiser);
 /* Uses this block of arena_bytes, so that several denoisers share one; NULL: its own. */
 mm_status mm_denoiser_share(mm_denoiser *denoiser, void *arena, mm_error *error);
 
