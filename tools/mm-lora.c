@@ -30,9 +30,7 @@ static mm_status open_lora(cli_state *cli, mm_lora **out, const char *path)
     *out = NULL;
     if (!directory)
         return cli_fail(cli, MM_ERR_USAGE, "--model is needed; see --help");
-    mm_status status = cli_open_context(cli);
-    if (status == MM_OK)
-        status = mm_model_open(&model, cli->context, directory);
+    mm_status status = cli_open_model(cli, directory, &model);
     if (status == MM_OK)
         status = mm_lora_open(out, model, path);
     mm_model_free(&model);

@@ -96,9 +96,7 @@ static mm_status run(cli_state *cli)
     mm_status status = settle_options(cli);
     if (status != MM_OK || cli->print_config)
         return status == MM_OK ? cli_print_config(cli) : status;
-    status = cli_open_context(cli);
-    if (status == MM_OK)
-        status = mm_model_open(&model, cli->context, cli_text(cli, "model"));
+    status = cli_open_model(cli, cli_text(cli, "model"), &model);
     if (status == MM_OK && replay)
         status = run_replay(cli, model);
     else if (status == MM_OK && resume)

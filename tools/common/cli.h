@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "motionmatcher/context.h"
+#include "motionmatcher/model.h"
 #include "motionmatcher/options.h"
 
 /* An option of the tool itself. Exactly one of `text` and `flag` is set. */
@@ -55,8 +56,8 @@ typedef struct cli_state {
 /* Parses everything, loads the config and answers --help, --version and --print-config. When it
    returns true the tool shall end with cli_end(cli, *status). */
 bool cli_begin(cli_state *cli, const cli_tool *tool, int argc, char **argv, mm_status *status);
-/* Creates the context and connects reports and signals. */
-mm_status cli_open_context(cli_state *cli);
+/* Creates the context, connects reports and signals, and opens the model. */
+mm_status cli_open_model(cli_state *cli, const char *directory, mm_model **out);
 /* Reports a failure, frees everything and returns the exit code. */
 int cli_end(cli_state *cli, mm_status status);
 
