@@ -40,6 +40,14 @@ MM_API const uint8_t *mm_video_data(const mm_video *video);
  *         MM_ERR_UNSUPPORTED: no encoder; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_video_write(const mm_video *video, mm_context *context, const char *path);
+/**
+ * The prompt in the description beside a video: the text "prompt" in clip.json for clip.mp4, where
+ * mm_sampler_run() leaves it.
+ * @param out receives a string to be freed with mm_string_free(); NULL when there is no such file,
+ *            or no prompt in it.
+ * @return MM_OK; MM_ERR_INPUT: the file cannot be read or is damaged; MM_ERR_MEMORY.
+ */
+MM_API mm_status mm_video_read_prompt(const char *path, char **out);
 /** Versions of the FFmpeg libraries in use, or "none"; static. */
 MM_API const char *mm_video_backend_versions(void);
 

@@ -21,14 +21,6 @@ static char *output_path(const mm_sampler *s, int64_t seed)
     return path;
 }
 
-/* "video.mp4" -> "video.json". */
-static char *sidecar_path(const char *path)
-{
-    const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
-    size_t stem = dot && (!slash || dot > slash) ? (size_t)(dot - path) : strlen(path);
-    return mm_format("%.*s.json", (int)stem, path);
-}
-
 static mm_status assign_int(mm_options *options, const char *key, int64_t value, mm_error *error)
 {
     char text[24];
@@ -84,7 +76,7 @@ static mm_status describe(const mm_sampler *s, int64_t seed, mm_options *one, mm
 static mm_status write_sidecar(const mm_sampler *s, int64_t seed, const char *path, mm_error *error)
 {
     mm_options *one = NULL;
-    char *sidecar = sidecar_path(path);
+    char *sidecar = mm_video_description_path(path);
     mm_status status = sidecar ? mm_options_copy(&one, s->options, error)
                                : mm_fail_memory(error, "a path", strlen(path));
     if (status == MM_OK)

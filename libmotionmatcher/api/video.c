@@ -6,6 +6,8 @@
 #include "api/context_internal.h"
 #include "api/options_internal.h"
 #include "api/status_internal.h"
+#include "base/file.h"
+#include "base/json.h"
 #include "base/memory.h"
 
 mm_status mm_video_wrap(mm_video **out, mm_frames *frames, mm_error *error)
@@ -112,6 +114,43 @@ mm_status mm_video_write(const mm_video *video, mm_context *context, const char 
         return mm_api_misuse(__func__, "video, context and path must not be NULL");
     mm_error error = {0};
     return mm_api_return(mm_media_write(path, &video->frames, &context->logger, &error), &error);
+}
+
+char *mm_video_description_path(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *dot = strrchr(path, '.');
+    size_t stem = dot && (!slash || dot > slash) ? (size_t)(dot - path) : strlen(path);
+    return mm_format("%.*s.json", (int)stem, path);
+}
+
+static mm_status read_prompt(const char *description, char **out, mm_error *error)
+{
+    mm_json_document document;
+    const char *prompt = NULL;
+    MM_TRY(mm_json_load(&document, description, error));
+    mm_status status = mm_json_get_string(&document, document.root, "prompt", NULL, &prompt, error);
+    if (status == MM_OK && prompt) {
+        *out = mm_strdup(prompt);
+        status = *out ? MM_OK : mm_fail_memory(error, "a prompt", strlen(prompt));
+    }
+    mm_json_free(&document);
+    return status;
+}
+
+mm_status mm_video_read_prompt(const char *path, char **out)
+{
+    if (!path || !out)
+        return mm_api_misuse(__func__, "path and out must not be NULL");
+    *out = NULL;
+    mm_error error = {0};
+    char *description = mm_video_description_path(path);
+    mm_status status = MM_OK;
+    if (!description)
+        status = mm_fail_memory(&error, "a path", strlen(path));
+    else if (mm_path_is_file(description))
+        status = read_prompt(description, out, &error);
+    mm_free(description);
+    return mm_api_return(status, &error);
 }
 
 const char *mm_video_backend_versions(void)

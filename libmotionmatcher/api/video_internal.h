@@ -17,5 +17,7 @@ mm_status mm_video_decode_clip(mm_video **out, const char *path, const mm_decode
                                const mm_logger *logger, mm_error *error);
 /* RGB bytes to v / 127.5 - 1, fresh: [F, H, W, 3]. */
 mm_status mm_video_to_floats(const mm_video *video, float **out, mm_error *error);
+/* "video.mp4" -> "video.json", fresh. */
+char *mm_video_description_path(const char *path);
 
 #endif

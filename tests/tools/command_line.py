@@ -136,7 +136,8 @@ class CommandLine(unittest.TestCase):
         self.fails(2, "lora", says="usage")
         self.fails(2, "lora", "convert", "a", "b.pt", "--to", "peft", "--model", MODEL,
                    says=".safetensors")
-        self.fails(4, "eval", "clip-scores", says="clip-scores")
+        self.fails(2, "eval", says="usage")
+        self.fails(2, "eval", "score", says="'score'")
 
     @needs_yaml
     def test_configs_that_are_refused(self):

@@ -30,9 +30,12 @@ typedef struct cli_short {
     const char *name;
 } cli_short;
 
-/* Arrays end with a row whose first member is NULL, and may be NULL. */
+typedef struct cli_command cli_command;
+
+/* Arrays end with NULL, or with a row whose first member is NULL, and may be NULL. */
 typedef struct cli_tool {
     const char *name, *usage, *summary;
+    const cli_command *const *commands; /* for help alone, see cli_run_command() */
     const char *table; /* of the library's options beside "context"; NULL for none */
     const cli_extra *extras;
     const cli_short *shorts;
@@ -52,6 +55,17 @@ typedef struct cli_state {
     double step_seconds; /* running mean of a step */
     char error[1024];    /* of the tool itself; empty when the library's counts */
 } cli_state;
+
+/* One of the things a tool does, named by the tool's first argument. Its `tool` describes the
+   command line behind that name. */
+struct cli_command {
+    const char *name, *help;
+    cli_tool tool;
+    mm_status (*run)(cli_state *cli); /* answers --print-config too */
+};
+
+/* All of main() for a tool with commands: runs the one that the first argument names. */
+int cli_run_command(const cli_tool *tool, int argc, char **argv);
 
 /* Parses everything, loads the config and answers --help, --version and --print-config. When it
    returns true the tool shall end with cli_end(cli, *status). */

@@ -104,9 +104,18 @@ static void print_table(const cli_tool *tool, const char *table)
     }
 }
 
+static void print_commands(const cli_command *const *commands)
+{
+    printf("\nCommands (each has a --help of its own)\n");
+    for (; *commands; commands++)
+        print_wrapped((*commands)->help, printf("  %s", (*commands)->name));
+}
+
 void cli_print_help(const cli_tool *tool)
 {
     printf("usage: %s\n\n%s\n", tool->usage, tool->summary);
+    if (tool->commands)
+        print_commands(tool->commands);
     if (tool->extras && tool->extras->name)
         printf("\nWhat to do\n");
     print_extras(tool, tool->extras);

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The commands of mm-eval, each in a file of its own, and what they share. */
+#ifndef MM_TOOLS_EVAL_H
+#define MM_TOOLS_EVAL_H
+
+#include "common/cli.h"
+
+/* The prompt of a video where none was given: what the .json beside it says, to be freed with
+   mm_string_free(); *out is NULL where one was given. MM_ERR_USAGE: neither is there. */
+mm_status eval_prompt(cli_state *cli, const char *given, const char *video, char **out);
+
+#endif
