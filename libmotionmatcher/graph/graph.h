@@ -31,9 +31,10 @@ typedef enum mm_op {
 typedef enum mm_activation_kind {
     MM_ACTIVATION_NONE = 0,
     MM_ACTIVATION_SILU,
-    MM_ACTIVATION_GELU,      /* exact: x Phi(x) */
-    MM_ACTIVATION_GELU_TANH, /* the tanh approximation */
-    MM_ACTIVATION_QUICK_GELU /* x sigmoid(1.702 x) */
+    MM_ACTIVATION_GELU,       /* exact: x Phi(x) */
+    MM_ACTIVATION_GELU_TANH,  /* the tanh approximation */
+    MM_ACTIVATION_QUICK_GELU, /* x sigmoid(1.702 x) */
+    MM_ACTIVATION_RELU
 } mm_activation_kind;
 
 /* Which rows of a token matrix [rows, channels] form a sequence: row (o, s, i) of
@@ -93,6 +94,10 @@ typedef union mm_attributes {
     struct {
         int64_t height, width; /* of the output */
     } resize;
+    struct {
+        int32_t radius;
+        float scale; /* of the places */
+    } patch_correlation;
     struct {
         float probability;
         uint32_t stream; /* MM_STREAM_DROPOUT + number of the layer */

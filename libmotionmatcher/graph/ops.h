@@ -68,6 +68,8 @@ mm_node *mm_slice(mm_graph *g, mm_node *x, int64_t first, int64_t count); /* of 
 /* x[F, H, W, C]; row y comes from row min(floor(y * s), H - 1) with s = (float)H / (float)height,
    in single precision as PyTorch does; columns likewise. */
 mm_node *mm_resize_nearest(mm_graph *g, mm_node *x, int64_t height, int64_t width);
+/* x[F, H, W, C], linear between pixels, the corners staying corners. */
+mm_node *mm_resize_bilinear(mm_graph *g, mm_node *x, int64_t height, int64_t width);
 /* Rows of table[V, C] by ids[...] (i64) -> [..., C]. An id out of range fails the run. */
 mm_node *mm_embedding(mm_graph *g, mm_node *table, mm_node *ids);
 /* Sinusoids of timesteps[B] (f32) -> [B, channels], as diffusers' get_timestep_embedding. */
@@ -88,6 +90,14 @@ mm_node *mm_cross_attention(mm_graph *g, mm_node *q, mm_node *kv, int64_t heads,
 /* Its probabilities averaged over the heads: [rows, tokens]. */
 mm_node *mm_cross_attention_map(mm_graph *g, mm_node *q, mm_node *kv, int64_t heads,
                                 int64_t head_width);
+
+/* How much the surroundings of a point in every frame look like those of the point it began at:
+   map[F, H, W, C], origins[P, 2] in frame 0 and places[F, P, 2] as (x, y) in pixels of the map once
+   multiplied by `scale`. A patch is read with linear interpolation at all whole steps from -radius
+   to radius, x outermost, coordinates clamped to the map. The result [F, P, n n], with
+   n = (2 radius + 1)^2, is the product of all pairs: patch of the place outermost. */
+mm_node *mm_patch_correlation(mm_graph *g, mm_node *map, mm_node *origins, mm_node *places,
+                              int32_t radius, float scale);
 
 /* Mean of (a - b)^2 over all elements: one f32. */
 mm_node *mm_mean_squared_error(mm_graph *g, mm_node *a, mm_node *b);

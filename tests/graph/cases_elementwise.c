@@ -8,7 +8,7 @@ static mm_shape odd_shape(mm_suite *s)
 
 void mm_case_activation(mm_suite *s)
 {
-    for (int kind = MM_ACTIVATION_NONE; kind <= MM_ACTIVATION_QUICK_GELU; kind++) {
+    for (int kind = MM_ACTIVATION_NONE; kind <= MM_ACTIVATION_RELU; kind++) {
         for (int i = 0; i < 2; i++) {
             mm_suite_begin(s);
             s->low = i ? -4.0f : -40.0f;

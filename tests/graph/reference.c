@@ -19,6 +19,8 @@ double mm_reference_activate(mm_activation_kind kind, double x)
         return 0.5 * x * (1.0 + tanh(sqrt_2_over_pi * (x + 0.044715 * x * x * x)));
     case MM_ACTIVATION_QUICK_GELU:
         return x / (1.0 + exp(-1.702 * x));
+    case MM_ACTIVATION_RELU:
+        return fmax(x, 0.0);
     default:
         return x;
     }
@@ -218,6 +220,8 @@ static mm_reference *const references[MM_OP_COUNT] = {
     [MM_OP_cross_attention] = mm_reference_cross_attention,
     [MM_OP_cross_attention_map] = mm_reference_cross_attention_map,
     [MM_OP_resize_nearest] = mm_reference_resize_nearest,
+    [MM_OP_resize_bilinear] = mm_reference_resize_bilinear,
+    [MM_OP_patch_correlation] = mm_reference_patch_correlation,
     [MM_OP_embedding] = mm_reference_embedding,
     [MM_OP_timestep_embedding] = mm_reference_timestep_embedding,
     [MM_OP_matmul] = matmul,

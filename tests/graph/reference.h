@@ -15,7 +15,8 @@ mm_reference *mm_reference_of(mm_op op);
 mm_reference mm_reference_conv2d, mm_reference_temporal_conv, mm_reference_group_norm,
     mm_reference_layer_norm, mm_reference_attention, mm_reference_attention_map,
     mm_reference_cross_attention, mm_reference_cross_attention_map, mm_reference_resize_nearest,
-    mm_reference_embedding, mm_reference_timestep_embedding;
+    mm_reference_resize_bilinear, mm_reference_patch_correlation, mm_reference_embedding,
+    mm_reference_timestep_embedding;
 
 double mm_reference_activate(mm_activation_kind kind, double x);
 

@@ -218,3 +218,56 @@ void mm_reference_timestep_embedding(const mm_node *node, double *y, const doubl
             y[i] = 0.0;
     }
 }
+
+/* The value at a place between pixels, which must lie within the picture. */
+static double between_pixels(const double *x, const int64_t *dim, double row, double column,
+                             int64_t channel)
+{
+    double value = 0.0;
+    for (int64_t v = (int64_t)row; v < dim[1] && v <= (int64_t)row + 1; v++) {
+        for (int64_t h = (int64_t)column; h < dim[2] && h <= (int64_t)column + 1; h++)
+            value += x[(v * dim[2] + h) * dim[3] + channel] * (1.0 - fabs(row - (double)v)) *
+                     (1.0 - fabs(column - (double)h));
+    }
+    return value;
+}
+
+void mm_reference_resize_bilinear(const mm_node *node, double *y, const double *const *x)
+{
+    const int64_t *in = node->source[0]->shape.dim, *out = node->shape.dim;
+    double down = out[1] > 1 ? (double)(in[1] - 1) / (double)(out[1] - 1) : 0.0;
+    double right = out[2] > 1 ? (double)(in[2] - 1) / (double)(out[2] - 1) : 0.0;
+    for (int64_t i = 0; i < mm_node_elements(node); i++) {
+        int64_t c = i % out[3], ox = i / out[3] % out[2], oy = i / out[3] / out[2] % out[1];
+        const double *picture = x[0] + i / out[3] / out[2] / out[1] * in[1] * in[2] * in[3];
+        y[i] = between_pixels(picture, in, fmin((double)oy * down, (double)(in[1] - 1)),
+                              fmin((double)ox * right, (double)(in[2] - 1)), c);
+    }
+}
+
+/* Sample number i of a patch around (x, y). */
+static double sample(const double *picture, const int64_t *dim, const double *place, int64_t i,
+                     int64_t radius, double scale, int64_t channel)
+{
+    int64_t side = 2 * radius + 1;
+    double x = place[0] * scale + (double)(i / side - radius);
+    double y = place[1] * scale + (double)(i % side - radius);
+    return between_pixels(picture, dim, fmin(fmax(y, 0.0), (double)(dim[1] - 1)),
+                          fmin(fmax(x, 0.0), (double)(dim[2] - 1)), channel);
+}
+
+void mm_reference_patch_correlation(const mm_node *node, double *y, const double *const *x)
+{
+    const int64_t *dim = node->source[0]->shape.dim;
+    int64_t radius = node->attr.patch_correlation.radius, points = node->shape.dim[1];
+    int64_t patch = (2 * radius + 1) * (2 * radius + 1);
+    double scale = (double)node->attr.patch_correlation.scale;
+    for (int64_t i = 0; i < mm_node_elements(node); i++) {
+        int64_t origin = i % patch, place = i / patch % patch, row = i / patch / patch;
+        const double *picture = x[0] + row / points * dim[1] * dim[2] * dim[3];
+        y[i] = 0.0;
+        for (int64_t c = 0; c < dim[3]; c++)
+            y[i] += sample(picture, dim, x[2] + 2 * row, place, radius, scale, c) *
+                    sample(x[0], dim, x[1] + row % points * 2, origin, radius, scale, c);
+    }
+}

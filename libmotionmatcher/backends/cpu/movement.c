@@ -161,6 +161,59 @@ RUN_KERNEL(resize_nearest_grad)
     return MM_OK;
 }
 
+/* Where a resized position lies between two original ones. */
+typedef struct between {
+    int64_t below, above;
+    float part; /* of the one above */
+} between;
+
+/* In single precision, as PyTorch does. */
+static between linear(axis a, int64_t position)
+{
+    float step = a.resized > 1 ? (float)(a.original - 1) / (float)(a.resized - 1) : 0.0f;
+    float at = step * (float)position;
+    int64_t below = (int64_t)at < a.original ? (int64_t)at : a.original - 1;
+    return (between){below, below + 1 < a.original ? below + 1 : below, at - (float)below};
+}
+
+static void blend(float *restrict y, const float *const restrict corner[4], const float weight[4],
+                  int64_t channels)
+{
+    for (int64_t c = 0; c < channels; c++)
+        y[c] = (corner[0][c] * weight[0] + corner[1][c] * weight[1]) +
+               (corner[2][c] * weight[2] + corner[3][c] * weight[3]);
+}
+
+static void resize_line(float *y, const float *x, axis vertical, axis horizontal, int64_t line,
+                        int64_t channels)
+{
+    between v = linear(vertical, line);
+    const float *upper = x + v.below * horizontal.original * channels;
+    const float *lower = x + v.above * horizontal.original * channels;
+    for (int64_t column = 0; column < horizontal.resized; column++, y += channels) {
+        between h = linear(horizontal, column);
+        const float *corner[] = {upper + h.below * channels, upper + h.above * channels,
+                                 lower + h.below * channels, lower + h.above * channels};
+        float weight[] = {(1.0f - v.part) * (1.0f - h.part), (1.0f - v.part) * h.part,
+                          v.part * (1.0f - h.part), v.part * h.part};
+        blend(y, corner, weight, channels);
+    }
+}
+
+RUN_KERNEL(resize_bilinear)
+{
+    const int64_t *from = call->node->source[0]->shape.dim, *to = call->node->shape.dim;
+    axis vertical = {from[1], to[1]}, horizontal = {from[2], to[2]};
+    int64_t channels = to[3], lines = to[0] * to[1];
+    const float *x = call->source[0];
+    float *y = call->destination;
+#pragma omp parallel for schedule(static) if (lines * to[2] * channels > PARALLEL)
+    for (int64_t line = 0; line < lines; line++)
+        resize_line(y + line * to[2] * channels, x + line / to[1] * from[1] * from[2] * channels,
+                    vertical, horizontal, line % to[1], channels);
+    return MM_OK;
+}
+
 RUN_KERNEL(embedding)
 {
     int64_t rows = call->node->source[0]->shape.dim[0], channels = last_dim(call->node);

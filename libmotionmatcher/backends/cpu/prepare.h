@@ -9,6 +9,8 @@ mm_status mm_prepare_group_norm(const mm_cpu_context *context, const mm_node *no
                                 mm_error *error);
 mm_status mm_prepare_attention(const mm_cpu_context *context, const mm_node *node, mm_kernel *out,
                                mm_error *error);
+mm_status mm_prepare_patch_correlation(const mm_cpu_context *context, const mm_node *node,
+                                       mm_kernel *out, mm_error *error);
 mm_status mm_prepare_mean_squared_error(const mm_cpu_context *context, const mm_node *node,
                                         mm_kernel *out, mm_error *error);
 

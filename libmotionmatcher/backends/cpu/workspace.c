@@ -155,6 +155,29 @@ mm_status mm_prepare_attention(const mm_cpu_context *context, const mm_node *nod
     return MM_OK;
 }
 
+mm_correlation_layout mm_correlation_plan(const mm_node *node)
+{
+    mm_correlation_layout l = {.side = 2 * node->attr.patch_correlation.radius + 1,
+                               .channels = last_dim(node->source[0])};
+    l.patch = l.side * l.side;
+    l.row = round_up(l.channels, LINE);
+    l.transposed_row = round_up(l.patch, LINE);
+    size_t samples = (size_t)(l.patch * l.row);
+    l.place = samples;
+    l.transposed = 2 * samples;
+    l.thread_floats = l.transposed + (size_t)(l.channels * l.transposed_row);
+    return l;
+}
+
+mm_status mm_prepare_patch_correlation(const mm_cpu_context *context, const mm_node *node,
+                                       mm_kernel *out, mm_error *error)
+{
+    (void)error;
+    size_t floats = mm_correlation_plan(node).thread_floats * (size_t)context->threads;
+    out->workspace_bytes = floats * sizeof(float);
+    return MM_OK;
+}
+
 mm_status mm_prepare_mean_squared_error(const mm_cpu_context *context, const mm_node *node,
                                         mm_kernel *out, mm_error *error)
 {

@@ -85,6 +85,12 @@ mm_node *mm_resize_nearest(mm_graph *g, mm_node *x, int64_t height, int64_t widt
                         &(mm_attributes){.resize = {height, width}});
 }
 
+mm_node *mm_resize_bilinear(mm_graph *g, mm_node *x, int64_t height, int64_t width)
+{
+    return mm_graph_add(g, MM_OP_resize_bilinear, 1, &x,
+                        &(mm_attributes){.resize = {height, width}});
+}
+
 bool mm_infer_resize(mm_graph *g, mm_node *node)
 {
     const mm_node *x = node->source[0];

@@ -50,6 +50,17 @@ MM_INLINE mm_vec gelu_tanh_slope(mm_vec x)
     return s + mm_select(slope < 1e-30f, mm_splat(0.0f), inner * slope);
 }
 
+/* Keeps NaN. */
+MM_INLINE mm_vec relu(mm_vec x)
+{
+    return mm_select(x < 0.0f, mm_splat(0.0f), x);
+}
+
+MM_INLINE mm_vec relu_slope(mm_vec x)
+{
+    return mm_select(x > 0.0f, mm_splat(1.0f), mm_splat(0.0f));
+}
+
 MM_INLINE mm_vec gelu(mm_vec x)
 {
     mm_vec density;
@@ -102,6 +113,9 @@ void mm_activate(mm_activation_kind kind, float *y, const float *x, int64_t coun
     case MM_ACTIVATION_QUICK_GELU:
         map(quick_gelu, y, x, count);
         break;
+    case MM_ACTIVATION_RELU:
+        map(relu, y, x, count);
+        break;
     }
 }
 
@@ -124,6 +138,9 @@ void mm_activate_grad(mm_activation_kind kind, float *dx, const float *x, const 
         break;
     case MM_ACTIVATION_QUICK_GELU:
         map_times(quick_gelu_slope, dx, x, dy, count);
+        break;
+    case MM_ACTIVATION_RELU:
+        map_times(relu_slope, dx, x, dy, count);
         break;
     }
 }

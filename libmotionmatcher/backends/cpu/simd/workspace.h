@@ -26,6 +26,17 @@ typedef struct mm_group_norm_layout {
 
 mm_group_norm_layout mm_group_norm_plan(const mm_node *node, int threads);
 
+/* Of patch_correlation: each thread's two patches, the origin's as columns. Offsets in floats. */
+typedef struct mm_correlation_layout {
+    int64_t side, patch, channels;
+    int64_t row; /* floats of a sample, and of a row of the transposed patch: multiples of 16 */
+    int64_t transposed_row;
+    size_t origin, transposed, place;
+    size_t thread_floats;
+} mm_correlation_layout;
+
+mm_correlation_layout mm_correlation_plan(const mm_node *node);
+
 /*
  * Of the attention ops. A task handles up to `lanes` queries of one sequence and head; score tiles
  * are [keys, lanes], so that a softmax runs down the columns. Offsets are in floats from a thread's
