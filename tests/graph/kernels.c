@@ -384,7 +384,7 @@ static void test_activations_are_exact(void **state)
         one[i] = 1.0f;
     }
     for (mm_isa isa = MM_ISA_SSE4; isa < MM_ISA_COUNT && has_isa(isa); isa++)
-        for (mm_activation_kind kind = MM_ACTIVATION_SILU; kind <= MM_ACTIVATION_RELU; kind++)
+        for (mm_activation_kind kind = MM_ACTIVATION_SILU; kind <= MM_ACTIVATION_QUICK_GELU; kind++)
             check_activation(kind, isa, data);
 }
 
@@ -394,7 +394,8 @@ static void test_activations_of_extremes(void **state)
     float x[5] = {NAN, 1e30f, INFINITY, -100.0f, 0.0f}, one[5] = {1, 1, 1, 1, 1}, y[5], slope[5];
     float *data[2] = {x, one};
     for (mm_isa isa = MM_ISA_SSE4; isa < MM_ISA_COUNT && has_isa(isa); isa++)
-        for (mm_activation_kind kind = MM_ACTIVATION_SILU; kind <= MM_ACTIVATION_RELU; kind++) {
+        for (mm_activation_kind kind = MM_ACTIVATION_SILU; kind <= MM_ACTIVATION_QUICK_GELU;
+             kind++) {
             test_case forward = CASE(activation, .shape = MM_SHAPE(5), .attr.activation.kind = kind,
                                      .sources = 1, .source = {MM_SHAPE(5)});
             test_case backward =
@@ -407,6 +408,26 @@ static void test_activations_of_extremes(void **state)
             assert_true(fabsf(y[3]) < 1e-30f && fabsf(slope[3]) < 1e-30f);
             assert_true(y[4] == 0.0f && fabsf(slope[4] - 0.5f) < 1e-7f);
         }
+}
+
+static void test_relu_of_extremes(void **state)
+{
+    (void)state;
+    float x[5] = {NAN, 1e30f, INFINITY, -100.0f, 0.0f}, one[5] = {1, 1, 1, 1, 1}, y[5], slope[5];
+    float *data[2] = {x, one};
+    test_case forward =
+        CASE(activation, .shape = MM_SHAPE(5), .attr.activation.kind = MM_ACTIVATION_RELU,
+             .sources = 1, .source = {MM_SHAPE(5)});
+    test_case backward =
+        CASE(activation_grad, .shape = MM_SHAPE(5), .attr.activation.kind = MM_ACTIVATION_RELU,
+             .sources = 2, .source = {MM_SHAPE(5), MM_SHAPE(5)});
+    for (mm_isa isa = MM_ISA_SSE4; isa < MM_ISA_COUNT && has_isa(isa); isa++) {
+        run_on(&forward, isa, 1, data, y);
+        run_on(&backward, isa, 1, data, slope);
+        assert_true(isnan(y[0]) && isnan(slope[0]));
+        assert_true(y[1] == 1e30f && y[2] == INFINITY && y[3] == 0.0f && y[4] == 0.0f);
+        assert_true(slope[1] == 1.0f && slope[2] == 1.0f && slope[3] == 0.0f && slope[4] == 0.0f);
+    }
 }
 
 /* A mean a million times the deviation: the variance must not drown in it. */
@@ -492,6 +513,7 @@ int main(void)
         cmocka_unit_test(test_huge_scores),
         cmocka_unit_test(test_activations_are_exact),
         cmocka_unit_test(test_activations_of_extremes),
+        cmocka_unit_test(test_relu_of_extremes),
         cmocka_unit_test(test_norm_far_from_zero),
         cmocka_unit_test(test_dropout_draws_the_documented_numbers),
         cmocka_unit_test(test_id_outside_the_table),

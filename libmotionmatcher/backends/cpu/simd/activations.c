@@ -58,7 +58,7 @@ MM_INLINE mm_vec relu(mm_vec x)
 
 MM_INLINE mm_vec relu_slope(mm_vec x)
 {
-    return mm_select(x > 0.0f, mm_splat(1.0f), mm_splat(0.0f));
+    return mm_select(x != x, x, mm_select(x > 0.0f, mm_splat(1.0f), mm_splat(0.0f)));
 }
 
 MM_INLINE mm_vec gelu(mm_vec x)
