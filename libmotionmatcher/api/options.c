@@ -37,6 +37,11 @@ const mm_sample_config *mm_options_sample(const mm_options *options)
     return options->table == &mm_sample_table ? options->config : NULL;
 }
 
+const mm_evaluate_config *mm_options_evaluate(const mm_options *options)
+{
+    return options->table == &mm_evaluate_table ? options->config : NULL;
+}
+
 static mm_status set_defaults(mm_options *options, mm_error *error)
 {
     for (size_t i = 0; i < options->table->count; i++) {
@@ -72,9 +77,9 @@ mm_status mm_options_make(mm_options **out, const char *table, mm_error *error)
     const mm_option_table *found = mm_option_table_find(table);
     *out = NULL;
     if (!found)
-        return mm_fail(error, MM_ERR_USAGE,
-                       "there is no table of options '%s'; there are context, train, sample",
-                       table);
+        return mm_fail(
+            error, MM_ERR_USAGE,
+            "there is no table of options '%s'; there are context, train, sample, evaluate", table);
     return make(out, found, error);
 }
 

@@ -4,6 +4,7 @@
 #define MM_API_OPTIONS_INTERNAL_H
 
 #include "base/error.h"
+#include "metrics/config.h"
 #include "motionmatcher/options.h"
 #include "sampling/config.h"
 #include "training/config.h"
@@ -28,6 +29,7 @@ typedef enum mm_precision_choice {
 const mm_context_config *mm_options_context(const mm_options *options);
 const mm_train_config *mm_options_train(const mm_options *options);
 const mm_sample_config *mm_options_sample(const mm_options *options);
+const mm_evaluate_config *mm_options_evaluate(const mm_options *options);
 
 /* A deep copy, sources included. */
 mm_status mm_options_copy(mm_options **out, const mm_options *options, mm_error *error);

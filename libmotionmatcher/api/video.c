@@ -137,20 +137,25 @@ static mm_status read_prompt(const char *description, char **out, mm_error *erro
     return status;
 }
 
+mm_status mm_video_read_description_prompt(const char *path, char **out, mm_error *error)
+{
+    *out = NULL;
+    char *description = mm_video_description_path(path);
+    mm_status status = MM_OK;
+    if (!description)
+        status = mm_fail_memory(error, "a path", strlen(path));
+    else if (mm_path_is_file(description))
+        status = read_prompt(description, out, error);
+    mm_free(description);
+    return status;
+}
+
 mm_status mm_video_read_prompt(const char *path, char **out)
 {
     if (!path || !out)
         return mm_api_misuse(__func__, "path and out must not be NULL");
-    *out = NULL;
     mm_error error = {0};
-    char *description = mm_video_description_path(path);
-    mm_status status = MM_OK;
-    if (!description)
-        status = mm_fail_memory(&error, "a path", strlen(path));
-    else if (mm_path_is_file(description))
-        status = read_prompt(description, out, &error);
-    mm_free(description);
-    return mm_api_return(status, &error);
+    return mm_api_return(mm_video_read_description_prompt(path, out, &error), &error);
 }
 
 const char *mm_video_backend_versions(void)

@@ -19,5 +19,7 @@ mm_status mm_video_decode_clip(mm_video **out, const char *path, const mm_decode
 mm_status mm_video_to_floats(const mm_video *video, float **out, mm_error *error);
 /* "video.mp4" -> "video.json", fresh. */
 char *mm_video_description_path(const char *path);
+/* mm_video_read_prompt(), without publishing the error. */
+mm_status mm_video_read_description_prompt(const char *path, char **out, mm_error *error);
 
 #endif

@@ -26,7 +26,10 @@ typedef struct decoding {
     mm_filter filter;
     picture_kind kind;
     mm_frames *out;
+    mm_frame_sink sink; /* takes each frame from out->data, which then holds one; may be NULL */
+    void *user;
     int64_t capacity;        /* frames that out->data has room for */
+    int64_t taken;           /* frames kept or handed over */
     int64_t seen;            /* frames decoded */
     int64_t damaged_packets; /* that the decoder refused */
     bool ended;              /* enough frames, or no more */
@@ -118,7 +121,7 @@ static mm_status reserve_frame(decoding *d, mm_error *error)
 {
     if (d->out->count < d->capacity)
         return MM_OK;
-    int64_t capacity = d->capacity ? 2 * d->capacity : 16;
+    int64_t capacity = d->sink ? 1 : d->capacity ? 2 * d->capacity : 16;
     size_t bytes;
     if (d->request->frame_count && capacity > d->request->frame_count)
         capacity = d->request->frame_count;
@@ -143,6 +146,9 @@ static mm_status keep_picture(decoding *d, mm_error *error)
         return mm_fail(error, MM_ERR_RUNTIME, "%s: frame %lld was lost while it was scaled",
                        d->input.file.path, (long long)d->seen);
     mm_picture_copy(d->out->data + (size_t)d->out->count * frame_bytes(d->out), d->converted);
+    d->taken++;
+    if (d->sink)
+        return d->sink(d->user, d->out->data, d->out->width, d->out->height, error);
     d->out->count++;
     return MM_OK;
 }
@@ -153,7 +159,7 @@ static mm_status take_picture(decoding *d, mm_error *error)
     if (index >= 0 && index % d->request->frame_step == 0)
         MM_TRY(keep_picture(d, error));
     d->seen++;
-    d->ended = d->request->frame_count && d->out->count == d->request->frame_count;
+    d->ended = d->request->frame_count && d->taken == d->request->frame_count;
     return MM_OK;
 }
 
@@ -211,7 +217,7 @@ static mm_status check_count(const decoding *d, mm_error *error)
     const char *path = d->input.file.path, *damage = d->damaged_packets ? " (it is damaged)" : "";
     if (d->seen == 0)
         return mm_fail(error, MM_ERR_INPUT, "%s: no frame can be decoded%s", path, damage);
-    if (d->out->count == 0 || d->out->count < request->frame_count)
+    if (d->taken == 0 || d->taken < request->frame_count)
         return mm_fail(error, MM_ERR_INPUT,
                        "%s: the video has %lld frames%s, too few for %lld from frame %lld at every "
                        "%lld: ask for fewer, or give a longer video",
@@ -262,22 +268,42 @@ static mm_status check_request(const mm_decode_request *request, mm_error *error
     return MM_OK;
 }
 
+/* Decodes and closes everything but d->out. */
+static mm_status run(decoding *d, const char *path, mm_error *error)
+{
+    d->input.file.descriptor = -1;
+    *d->out = (mm_frames){0};
+    MM_TRY(check_request(d->request, error));
+    mm_quiet_begin();
+    mm_status status = decode(d, path, error);
+    mm_filter_close(&d->filter);
+    av_packet_free(&d->packet);
+    av_frame_free(&d->picture);
+    av_frame_free(&d->converted);
+    mm_input_close(&d->input);
+    mm_quiet_end();
+    return status;
+}
+
 mm_status mm_media_decode(mm_frames *out, const char *path, const mm_decode_request *request,
                           const mm_logger *logger, mm_error *error)
 {
-    decoding d = {.request = request, .logger = logger, .out = out, .input.file.descriptor = -1};
-    *out = (mm_frames){0};
-    MM_TRY(check_request(request, error));
-    mm_quiet_begin();
-    mm_status status = decode(&d, path, error);
-    mm_filter_close(&d.filter);
-    av_packet_free(&d.packet);
-    av_frame_free(&d.picture);
-    av_frame_free(&d.converted);
-    mm_input_close(&d.input);
-    mm_quiet_end();
+    decoding d = {.request = request, .logger = logger, .out = out};
+    mm_status status = run(&d, path, error);
     if (status != MM_OK)
         mm_frames_free(out);
+    return status;
+}
+
+mm_status mm_media_decode_each(const char *path, const mm_decode_request *request,
+                               const mm_logger *logger, mm_frame_sink sink, void *user,
+                               int64_t *count, mm_error *error)
+{
+    mm_frames frame;
+    decoding d = {.request = request, .logger = logger, .out = &frame, .sink = sink, .user = user};
+    mm_status status = run(&d, path, error);
+    *count = d.taken;
+    mm_frames_free(&frame);
     return status;
 }
 

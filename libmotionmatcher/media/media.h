@@ -40,6 +40,15 @@ typedef struct mm_decode_request {
 mm_status mm_media_decode(mm_frames *out, const char *path, const mm_decode_request *request,
                           const mm_logger *logger, mm_error *error);
 
+/* One frame, [height][width][3], valid during the call. A failure ends the decoding. */
+typedef mm_status (*mm_frame_sink)(void *user, const uint8_t *rgb, int32_t width, int32_t height,
+                                   mm_error *error);
+/* The same frame by frame, so that videos of any length can be read; *count frames were handed
+   over. */
+mm_status mm_media_decode_each(const char *path, const mm_decode_request *request,
+                               const mm_logger *logger, mm_frame_sink sink, void *user,
+                               int64_t *count, mm_error *error);
+
 typedef struct mm_media_info {
     int32_t width, height; /* after rotation */
     int64_t frames;        /* counted by the container, 0 when unknown */

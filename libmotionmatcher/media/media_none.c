@@ -25,6 +25,15 @@ mm_status mm_media_decode(mm_frames *out, const char *path, const mm_decode_requ
     return fail(path, error);
 }
 
+mm_status mm_media_decode_each(const char *path, const mm_decode_request *request,
+                               const mm_logger *logger, mm_frame_sink sink, void *user,
+                               int64_t *count, mm_error *error)
+{
+    (void)request, (void)logger, (void)sink, (void)user;
+    *count = 0;
+    return fail(path, error);
+}
+
 mm_status mm_media_probe(mm_media_info *out, const char *path, mm_error *error)
 {
     *out = (mm_media_info){0};

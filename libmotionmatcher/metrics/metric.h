@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What an evaluation asks of a metric. Frames are handed over one by one as they are decoded; a
+ * metric keeps of them what it needs. One const table of functions per metric; the object begins
+ * with an mm_metric.
+ *
+ * Order of calls: plan, load, then for each video begin, add_frame for every frame, finish. After a
+ * failure the next call is begin or free.
+ */
+#ifndef MM_METRICS_METRIC_H
+#define MM_METRICS_METRIC_H
+
+#include "models/diffusion_model.h"
+
+#define MM_MOST_FIGURES 4
+
+typedef struct mm_picture {
+    const uint8_t *rgb; /* [height][width][3], top row first; valid during the call */
+    int64_t width, height;
+} mm_picture;
+
+typedef struct mm_metric mm_metric;
+
+typedef struct mm_metric_table {
+    const char *name;
+    size_t figure_count;
+    const char *figure[MM_MOST_FIGURES];
+    bool needs_prompt;
+    void (*free)(mm_metric *metric);
+    /* Bytes of its weights once loaded. */
+    size_t (*weight_bytes)(const mm_metric *metric);
+    /* Chooses how much is computed together so that no more than `budget` bytes are taken beside
+       the weights; *bytes is what will be. MM_ERR_MEMORY says the least that would do. */
+    mm_status (*plan)(mm_metric *metric, size_t budget, size_t *bytes, mm_error *error);
+    mm_status (*load)(mm_metric *metric, mm_error *error);
+    /* `prompt` is NULL unless needs_prompt. MM_ERR_INPUT and MM_ERR_UNSUPPORTED, here and below,
+       mean that this video cannot be scored; all else ends the run. */
+    mm_status (*begin)(mm_metric *metric, const char *path, const char *prompt, mm_error *error);
+    mm_status (*add_frame)(mm_metric *metric, const mm_picture *frame, mm_error *error);
+    /* One value per figure; NaN for a figure that is undefined for this video, with a notice. */
+    mm_status (*finish)(mm_metric *metric, double *values, mm_error *error);
+} mm_metric_table;
+
+struct mm_metric {
+    const mm_metric_table *table;
+    const mm_runtime *runtime;
+};
+
+#endif
