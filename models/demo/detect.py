@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""Finds the coloured object of a video from its pixels alone: where it is in every frame, its colour
-and shape, what it lies on, and how the camera moves over a textured ground.
+"""Finds the coloured object of a video from its pixels alone: where it is in every frame, its
+colour and shape, what it lies on, and how the camera moves over a textured ground.
 
     python3 models/demo/detect.py VIDEO...
 
@@ -29,8 +29,8 @@ ANGLES = np.linspace(-np.pi, np.pi, 1441)
 
 @dataclasses.dataclass
 class Analysis:
-    """What was seen, in pixels of the video; NaN where nothing was. `camera` is (x, y, zoom) a frame:
-    what the first frame shows at p, frame f shows at (p - (x, y) - centre) * zoom + centre."""
+    """What was seen, in pixels of the video; NaN where nothing was. `camera` is (x, y, zoom): what
+    the first frame shows at p, the frame shows at (p - (x, y) - centre) * zoom + centre."""
     positions: np.ndarray  # [frames, 2]: of a triangle half its height, else the centroid
     counts: np.ndarray  # [frames]
     areas: np.ndarray  # [frames]
@@ -84,8 +84,9 @@ def reduced(frames):
     """Frames averaged over blocks to sides of 64 to 127 pixels, and the blocks' side."""
     count, height, width, _ = frames.shape
     block = max(1, min(height, width) // 64)
-    height, width = height // block * block, width // block * block
-    blocks = frames[:, :height, :width].reshape(count, height // block, block, width // block, block, 3)
+    rows, columns = height // block, width // block
+    whole = frames[:, :rows * block, :columns * block]
+    blocks = whole.reshape(count, rows, block, columns, block, 3)
     return blocks.mean((2, 4)), block
 
 
@@ -148,8 +149,8 @@ def hue_name(colour):
 
 
 def outline(shape):
-    """Of an upright shape with the unit disc's area: at ANGLES the outline's distance from the centroid
-    and how squarely a ray meets it."""
+    """Of an upright shape with the unit disc's area: at ANGLES the outline's distance from the
+    centroid and how squarely a ray meets it."""
     if shape == "circle":
         return np.ones(ANGLES.size), np.ones(ANGLES.size)
     count, inner = {"square": (4, 1), "triangle": (3, 1), "star": (10, 0.42)}[shape]
@@ -172,7 +173,8 @@ OUTLINES = {shape: outline(shape) for shape in SHAPES}
 
 
 def drawn(shape, place, x, y, edge):
-    """The shape's soft mask at points x, y [frames, points] for place (x, y, radius) of every frame."""
+    """The shape's soft mask at points x, y [frames, points], with (x, y, radius) of every frame in
+    `place`."""
     x, y = x - place[:, :1], y - place[:, 1:2]
     angle = np.rint((np.arctan2(y, x) + np.pi) * ((ANGLES.size - 1) / (2 * np.pi))).astype(int)
     distance, squareness = (table[angle] for table in OUTLINES[shape])
@@ -197,8 +199,8 @@ def fit(shape, seen, weight, x, y, place):
 
 
 def windows(cover, known):
-    """Of every frame with the object the soft mask around it, which of its pixels are in the picture,
-    and their coordinates: four arrays [frames, points]."""
+    """Of every frame with the object the soft mask around it, which of its pixels are in the
+    picture, and their coordinates: four arrays [frames, points]."""
     height, width = cover.shape[1:]
     frames = np.flatnonzero(known)
     boxes = [np.argwhere(cover[f] > 0.25) for f in frames]

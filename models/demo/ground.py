@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""What an object lies on, from pixels alone: the background's name, and how the camera moves over it
-where it has a texture."""
+"""What an object lies on, from pixels alone: the background's name, and how the camera moves over
+it where it has a texture."""
 import numpy as np
 
 OBJECT_CHROMA = 25  # of 255: pixels with at least this are not ground
@@ -38,7 +38,8 @@ def coherence(gray, free):
     """0 where edges run in all directions alike, 1 where they all run in one."""
     down, right = np.gradient(gray, axis=(1, 2))
     inner = ~dilated(~free, 1)
-    xx, yy, xy = (np.sum(a[inner] * b[inner]) for a, b in ((right, right), (down, down), (right, down)))
+    right, down = right[inner], down[inner]
+    xx, yy, xy = (right * right).sum(), (down * down).sum(), (right * down).sum()
     return np.hypot(xx - yy, 2 * xy) / max(xx + yy, 1e-9)
 
 
@@ -64,8 +65,9 @@ def sampled(picture, x, y):
     x, y = x.clip(0, width - 1.001), y.clip(0, height - 1.001)
     column, row = x.astype(int), y.astype(int)
     right, down = x - column, y - row
-    return ((picture[row, column] * (1 - right) + picture[row, column + 1] * right) * (1 - down)
-            + (picture[row + 1, column] * (1 - right) + picture[row + 1, column + 1] * right) * down)
+    upper = picture[row, column] * (1 - right) + picture[row, column + 1] * right
+    lower = picture[row + 1, column] * (1 - right) + picture[row + 1, column + 1] * right
+    return upper * (1 - down) + lower * down
 
 
 def blurred(picture):
@@ -79,8 +81,8 @@ def blurred(picture):
 
 
 def best_shift(first, second, usable):
-    """Whole shift (x, y) in pixels after which `first` looks most like `second`, short ones preferred:
-    along a stripe nothing tells."""
+    """Whole shift (x, y) in pixels after which `first` looks most like `second`, short ones
+    preferred: along a stripe nothing tells."""
     height, width = first.shape
     inner = slice(SEARCH, height - SEARCH), slice(SEARCH, width - SEARCH)
     best = (np.inf, 0, 0)

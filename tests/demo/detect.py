@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""detect.py DEMO_DIRECTORY: what models/demo/detect.py finds in random clips of clips.py against what
-was drawn: as they are, softened as a model's decoder leaves them, enlarged, and as mp4s with the
-settings of mm-infer."""
+"""detect.py DEMO_DIRECTORY: what models/demo/detect.py finds in random clips of clips.py against
+what was drawn: as they are, softened as a model's decoder leaves them, enlarged, and as mp4s with
+the settings of mm-infer."""
 import math
 import pathlib
 import shutil
@@ -30,7 +30,7 @@ def rms(values):
 
 
 def camera_error(clip, camera):
-    """Largest errors (shift in pixels, zoom) of the frames; along stripes a shift cannot be seen."""
+    """Largest errors (shift in pixels, zoom); along stripes a shift cannot be seen."""
     zoom = clip.camera[:, 2] / clip.camera[0, 2]
     shift = (clip.camera[:, :2] - clip.camera[0, :2]) * clip.camera[0, 2]
     error = camera[:, :2] - shift
@@ -44,7 +44,7 @@ def compare(name, pairs):
     found = {key: np.mean([getattr(clip, key) == getattr(seen, key) for clip, seen in pairs])
              for key in ("colour", "background", "shape")}
     found["single"] = np.mean([seen.single for _, seen in pairs])
-    found["track"] = rms([rms(np.hypot(*(seen.positions - clip.track()).T)) for clip, seen in pairs])
+    found["track"] = rms([np.hypot(*(seen.positions - clip.track()).T) for clip, seen in pairs])
     errors = [camera_error(clip, seen.camera) for clip, seen in pairs
               if clip.background in clips.TEXTURED and clip.background == seen.background]
     found["shift"], found["zoom"] = np.max(errors, 0)
@@ -107,12 +107,14 @@ def test_several_and_none():
     jump[8:, 40:56, 40:56] = (226, 38, 38)
     seen = detect.analyse(jump)
     assert seen.single == 1 and not seen.smooth and seen.shape == "square" and seen.colour == "red"
-    assert np.allclose(seen.positions[0], 12, atol=0.3) and np.allclose(seen.positions[-1], 48, atol=0.3)
+    assert np.allclose(seen.positions[0], 12, atol=0.3)
+    assert np.allclose(seen.positions[-1], 48, atol=0.3)
 
 
 def main():
     sample = drawn(100)
-    check(compare("plain", [(clip, detect.analyse(clips.render(clip))) for clip in sample]), 0.97, 0.5)
+    check(compare("plain", [(clip, detect.analyse(clips.render(clip))) for clip in sample]),
+          0.97, 0.5)
     rng = np.random.default_rng(SEED)
     check(compare("soft", [(clip, detect.analyse(softened(clips.render(clip), rng)))
                            for clip in sample[:15]]), 0.95, 0.75)
