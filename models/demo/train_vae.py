@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """First part of the demo model's recipe: the VAE (diffusers' AutoencoderKL, factor 4).
 
-    python3 models/demo/train_vae.py --work DIR [--steps 1500]
+    python3 models/demo/train_vae.py --work DIR [--steps 1300]
 
 Checkpoints go to DIR and a second call goes on from them; DIR/vae is the result.
 """
@@ -22,6 +22,7 @@ CONFIG = dict(in_channels=3, out_channels=3, down_block_types=["DownEncoderBlock
               up_block_types=["UpDecoderBlock2D"] * 3, block_out_channels=[32, 48, 64],
               layers_per_block=1, latent_channels=4, norm_num_groups=8, sample_size=clips.SIZE)
 BATCH, LEARNING_RATE, KL_WEIGHT, OBJECT_WEIGHT = 20, 3e-3, 2e-5, 4.0
+WARM_UP, COOL_DOWN = 200, 0.5
 
 
 def random_image(rng):
@@ -69,17 +70,19 @@ def measure_scaling(vae):
     return 1 / latents.std().item()
 
 
+def learning_rate(step, steps):
+    return LEARNING_RATE * min(1, (step + 1) / WARM_UP, (steps - step) / (COOL_DOWN * steps))
+
+
 def train(work, steps):
     torch.manual_seed(0)
     vae = AutoencoderKL(**CONFIG).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(vae.parameters(), LEARNING_RATE, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps)
     checkpoint, first = work / "vae.pt", 0
     if checkpoint.exists():
         state = torch.load(checkpoint)
         vae.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
         first = state["step"]
     started = time.time()
     with open(work / "vae.csv", "a", newline="") as log:
@@ -89,22 +92,23 @@ def train(work, steps):
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(step, steps)
             optimizer.step()
-            schedule.step()
             if step % 20 == 19:
                 writer.writerow([step + 1, f"{loss.item():.5f}", f"{error:.6f}",
                                  f"{time.time() - started:.0f}"])
                 log.flush()
             if step % 250 == 249 or step + 1 == steps:
                 torch.save({"model": vae.state_dict(), "optimizer": optimizer.state_dict(),
-                            "schedule": schedule.state_dict(), "step": step + 1}, checkpoint)
+                            "step": step + 1}, checkpoint)
     return vae
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--work", type=pathlib.Path, required=True, help="folder of checkpoints")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1300)
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     vae = train(arguments.work, arguments.steps).eval()
