@@ -5,6 +5,8 @@
 
 #include "common/cli.h"
 
+extern const cli_command eval_features;
+
 /* The prompt of a video where none was given: what the .json beside it says, to be freed with
    mm_string_free(); *out is NULL where one was given. MM_ERR_USAGE: neither is there. */
 mm_status eval_prompt(cli_state *cli, const char *given, const char *video, char **out);

@@ -16,8 +16,8 @@ extern "C" {
 typedef struct mm_video mm_video;
 
 /**
- * Decodes a clip as the options of table "train" say: width, height, num_frames, frame_step,
- * start_frame, scaling. Aspect ratio is not kept.
+ * Decodes a clip as the options of table "train" or "features" say: width, height, num_frames,
+ * frame_step, start_frame, scaling. Aspect ratio is not kept.
  * @return MM_OK; MM_ERR_INPUT: unreadable, damaged, no video in it, or fewer frames than asked (the
  *         message says how many there are); MM_ERR_UNSUPPORTED: no decoder; MM_ERR_MEMORY.
  */

@@ -2,6 +2,7 @@
 #include "api/model_internal.h"
 
 #include "api/status_internal.h"
+#include "api/video_internal.h"
 #include "base/file.h"
 #include "base/memory.h"
 
@@ -121,6 +122,43 @@ mm_status mm_model_encode_text(mm_model *model, const char *prompt, float **out,
     if (!*out)
         return mm_fail_memory(error, "a prompt", bytes);
     mm_status status = mm_encode_prompt(&model->parts, &runtime, ids, *out, error);
+    if (status != MM_OK) {
+        mm_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+static void scaled_means(const float *moments, size_t places, size_t channels, float scaling,
+                         float *out)
+{
+    for (size_t p = 0; p < places; p++) {
+        for (size_t c = 0; c < channels; c++)
+            out[p * channels + c] = scaling * moments[p * 2 * channels + c];
+    }
+}
+
+mm_status mm_model_encode_video(mm_model *model, const mm_video *video, float **out,
+                                mm_error *error)
+{
+    const mm_frames *f = &video->frames;
+    const mm_vae_config *vae = &model->parts.vae_config;
+    mm_runtime runtime = mm_model_runtime(model);
+    int64_t factor = mm_vae_factor(vae);
+    size_t channels = (size_t)vae->latent_channels;
+    size_t places = (size_t)(f->count * (f->height / factor) * (f->width / factor));
+    size_t bytes = places * channels * sizeof(float);
+    float *pixels = NULL, *moments = mm_malloc(2 * bytes);
+    *out = mm_malloc(bytes);
+    mm_status status = moments && *out ? mm_video_to_floats(video, &pixels, error)
+                                       : mm_fail_memory(error, "latents", 3 * bytes);
+    if (status == MM_OK)
+        status = mm_encode_frames(&model->parts, &runtime, pixels, f->count, f->height, f->width,
+                                  moments, error);
+    if (status == MM_OK)
+        scaled_means(moments, places, channels, (float)vae->scaling_factor, *out);
+    mm_free(pixels);
+    mm_free(moments);
     if (status != MM_OK) {
         mm_free(*out);
         *out = NULL;

@@ -5,6 +5,7 @@
 #include "api/context_internal.h"
 #include "models/diffusion_model.h"
 #include "motionmatcher/model.h"
+#include "motionmatcher/video.h"
 #include "sampling/scheduler.h"
 
 struct mm_model {
@@ -24,6 +25,10 @@ mm_status mm_model_check_size(const mm_model *model, int64_t width, int64_t heig
                               mm_error *error);
 /* Hidden states [77, D] of a text, fresh; the text encoder stays loaded until it is released. */
 mm_status mm_model_encode_text(mm_model *model, const char *prompt, float **out, mm_error *error);
+/* Latents of a video's frames, fresh: the mean of the VAE's posterior, scaled, [F, h, w, C]. The
+   VAE stays loaded until it is released. */
+mm_status mm_model_encode_video(mm_model *model, const mm_video *video, float **out,
+                                mm_error *error);
 /* Releases what is not needed while the UNet works. */
 void mm_model_release_coders(mm_model *model);
 

@@ -27,6 +27,12 @@ static const mm_option_row sample_rows[] = {
 };
 #undef MM_CONFIG
 
+#define MM_CONFIG mm_feature_config
+static const mm_option_row feature_rows[] = {
+#include "motion/options.def"
+};
+#undef MM_CONFIG
+
 #define MM_CONFIG mm_evaluate_config
 static const mm_option_row evaluate_rows[] = {
 #include "metrics/options.def"
@@ -42,13 +48,16 @@ const mm_option_table mm_train_table = {"train", train_rows, COUNT(train_rows),
                                         sizeof(mm_train_config)};
 const mm_option_table mm_sample_table = {"sample", sample_rows, COUNT(sample_rows),
                                          sizeof(mm_sample_config)};
+const mm_option_table mm_feature_table = {"features", feature_rows, COUNT(feature_rows),
+                                          sizeof(mm_feature_config)};
 const mm_option_table mm_evaluate_table = {"evaluate", evaluate_rows, COUNT(evaluate_rows),
                                            sizeof(mm_evaluate_config)};
 
 const mm_option_table *mm_option_table_find(const char *name)
 {
     static const mm_option_table *const all[] = {&mm_context_table, &mm_train_table,
-                                                 &mm_sample_table, &mm_evaluate_table};
+                                                 &mm_sample_table, &mm_feature_table,
+                                                 &mm_evaluate_table};
     for (size_t i = 0; i < COUNT(all); i++) {
         if (strcmp(all[i]->name, name) == 0)
             return all[i];

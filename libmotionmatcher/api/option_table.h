@@ -32,7 +32,8 @@ typedef struct mm_option_table {
     size_t config_bytes;
 } mm_option_table;
 
-extern const mm_option_table mm_context_table, mm_train_table, mm_sample_table, mm_evaluate_table;
+extern const mm_option_table mm_context_table, mm_train_table, mm_sample_table, mm_feature_table,
+    mm_evaluate_table;
 
 /* NULL for an unknown name. */
 const mm_option_table *mm_option_table_find(const char *name);

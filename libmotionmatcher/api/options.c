@@ -37,6 +37,11 @@ const mm_sample_config *mm_options_sample(const mm_options *options)
     return options->table == &mm_sample_table ? options->config : NULL;
 }
 
+const mm_feature_config *mm_options_features(const mm_options *options)
+{
+    return options->table == &mm_feature_table ? options->config : NULL;
+}
+
 const mm_evaluate_config *mm_options_evaluate(const mm_options *options)
 {
     return options->table == &mm_evaluate_table ? options->config : NULL;
@@ -79,7 +84,9 @@ mm_status mm_options_make(mm_options **out, const char *table, mm_error *error)
     if (!found)
         return mm_fail(
             error, MM_ERR_USAGE,
-            "there is no table of options '%s'; there are context, train, sample, evaluate", table);
+            "there is no table of options '%s'; there are context, train, sample, features, "
+            "evaluate",
+            table);
     return make(out, found, error);
 }
 

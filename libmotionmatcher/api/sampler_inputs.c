@@ -141,34 +141,12 @@ static char *cached_latents(const char *folder)
     return NULL;
 }
 
-/* The mean of the posterior: an inversion should not depend on a draw. */
-static void posterior_mean(const mm_sampler *s, const float *moments, float *latents)
-{
-    size_t channels = (size_t)s->drawing.latents.channels;
-    float scaling = (float)s->model->parts.vae_config.scaling_factor;
-    for (size_t i = 0; i < mm_latent_elements(&s->drawing.latents); i++)
-        latents[i] = scaling * moments[i / channels * 2 * channels + i % channels];
-}
-
 mm_status mm_sampler_encode_reference(mm_sampler *s, mm_error *error)
 {
     if (!s->video || s->reference)
         return MM_OK;
-    const mm_drawing_settings *d = &s->drawing.settings;
-    mm_runtime runtime = mm_model_runtime(s->model);
-    size_t bytes = mm_latent_elements(&s->drawing.latents) * sizeof(float);
-    float *pixels = NULL, *moments = mm_malloc(2 * bytes);
-    s->reference = mm_malloc(bytes);
-    mm_status status = moments && s->reference ? mm_video_to_floats(s->video, &pixels, error)
-                                               : mm_fail_memory(error, "latents", 3 * bytes);
-    if (status == MM_OK)
-        status = mm_encode_frames(&s->model->parts, &runtime, pixels, d->frames, d->height,
-                                  d->width, moments, error);
-    if (status == MM_OK)
-        posterior_mean(s, moments, s->reference);
-    mm_free(pixels);
-    mm_free(moments);
-    return status;
+    /* The mean of the posterior: an inversion should not depend on a draw. */
+    return mm_model_encode_video(s->model, s->video, &s->reference, error);
 }
 
 static mm_status decode_reference(mm_sampler *s, const char *path, mm_error *error)

@@ -317,14 +317,7 @@ static mm_status encode_clip(mm_trainer *t, const mm_video *video, const char *p
 static mm_status add_clip(mm_trainer *t, const mm_video *video, const char *prompt, mm_error *error)
 {
     const mm_train_config *config = t->config;
-    const mm_frames *frames = &video->frames;
-    if (frames->count != config->num_frames || frames->width != config->width ||
-        frames->height != config->height)
-        return mm_fail(error, MM_ERR_USAGE,
-                       "the clip has %lld frames of %dx%d, the options say %lld of %lldx%lld",
-                       (long long)frames->count, frames->width, frames->height,
-                       (long long)config->num_frames, (long long)config->width,
-                       (long long)config->height);
+    MM_TRY(mm_video_check_size(video, config->num_frames, config->width, config->height, error));
     size_t bytes = (size_t)(t->clip_count + 1) * sizeof(*t->clip);
     mm_trainer_clip *grown = mm_realloc(t->clip, bytes), clip = {0};
     if (!grown)

@@ -30,22 +30,38 @@ mm_status mm_video_decode_clip(mm_video **out, const char *path, const mm_decode
     return mm_video_wrap(out, &frames, error);
 }
 
+/* The options have the same names in every table that describes a clip. */
+#define REQUEST(config)                           \
+    ((mm_decode_request){                         \
+        .start_frame = (config)->start_frame,     \
+        .frame_step = (config)->frame_step,       \
+        .frame_count = (config)->num_frames,      \
+        .width = (int32_t)(config)->width,        \
+        .height = (int32_t)(config)->height,      \
+        .scaling = (mm_scaling)(config)->scaling, \
+    })
+
+/* False for a table without such options. */
+static bool fill_request(const mm_options *options, mm_decode_request *out)
+{
+    const mm_train_config *train = mm_options_train(options);
+    const mm_feature_config *features = mm_options_features(options);
+    if (train)
+        *out = REQUEST(train);
+    else if (features)
+        *out = REQUEST(features);
+    return train || features;
+}
+
 mm_status mm_video_decode(mm_video **out, mm_context *context, const char *path,
                           const mm_options *options)
 {
-    const mm_train_config *config = options ? mm_options_train(options) : NULL;
-    if (!out || !context || !path || !config)
-        return mm_api_misuse(__func__,
-                             "out, context, path and options of table \"train\" are needed");
+    mm_decode_request request;
+    if (!out || !context || !path || !options || !fill_request(options, &request))
+        return mm_api_misuse(
+            __func__,
+            "out, context, path and options of table \"train\" or \"features\" are needed");
     *out = NULL;
-    mm_decode_request request = {
-        .start_frame = config->start_frame,
-        .frame_step = config->frame_step,
-        .frame_count = config->num_frames,
-        .width = (int32_t)config->width,
-        .height = (int32_t)config->height,
-        .scaling = (mm_scaling)config->scaling,
-    };
     mm_error error = {0};
     return mm_api_return(mm_video_decode_clip(out, path, &request, &context->logger, &error),
                          &error);
@@ -114,6 +130,18 @@ mm_status mm_video_write(const mm_video *video, mm_context *context, const char 
         return mm_api_misuse(__func__, "video, context and path must not be NULL");
     mm_error error = {0};
     return mm_api_return(mm_media_write(path, &video->frames, &context->logger, &error), &error);
+}
+
+mm_status mm_video_check_size(const mm_video *video, int64_t count, int64_t width, int64_t height,
+                              mm_error *error)
+{
+    const mm_frames *frames = &video->frames;
+    if (frames->count == count && frames->width == width && frames->height == height)
+        return MM_OK;
+    return mm_fail(error, MM_ERR_USAGE,
+                   "the clip has %lld frames of %dx%d, the options say %lld of %lldx%lld",
+                   (long long)frames->count, frames->width, frames->height, (long long)count,
+                   (long long)width, (long long)height);
 }
 
 char *mm_video_description_path(const char *path)

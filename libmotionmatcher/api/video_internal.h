@@ -4,7 +4,6 @@
 
 #include "media/media.h"
 #include "motionmatcher/video.h"
-#include "training/config.h"
 
 struct mm_video {
     mm_frames frames;
@@ -17,6 +16,9 @@ mm_status mm_video_decode_clip(mm_video **out, const char *path, const mm_decode
                                const mm_logger *logger, mm_error *error);
 /* RGB bytes to v / 127.5 - 1, fresh: [F, H, W, 3]. */
 mm_status mm_video_to_floats(const mm_video *video, float **out, mm_error *error);
+/* MM_ERR_USAGE: the video has another size. */
+mm_status mm_video_check_size(const mm_video *video, int64_t frames, int64_t width, int64_t height,
+                              mm_error *error);
 /* "video.mp4" -> "video.json", fresh. */
 char *mm_video_description_path(const char *path);
 /* mm_video_read_prompt(), without publishing the error. */

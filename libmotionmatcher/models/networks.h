@@ -40,6 +40,7 @@ typedef struct mm_unet_maps {
                      [clips * frames, h', w', tokens] */
     mm_node *tsa; /* out: temporal self-attention maps (attn1 and attn2 of every temporal
                      transformer), likewise averaged, [clips * h' * w', frames, frames] */
+    int64_t tsa_height, tsa_width; /* out: their h' and w' */
 } mm_unet_maps;
 
 /* Returns the prediction [clips * frames, h, w, out_channels]; NULL after an error, or when stopped

@@ -77,7 +77,7 @@ static mm_node *both_transformers(unet *u, int32_t index, mm_node *x)
 /* The transformers of a down block, with the maps that are wanted there. */
 static mm_node *mapped_transformers(unet *u, int32_t level, int32_t index, mm_node *x)
 {
-    const mm_unet_maps *m = u->maps;
+    mm_unet_maps *m = u->maps;
     bool ca = m && m->spatial_level == level, tsa = m && m->temporal_level == level;
     bool last = m && m->stop && index + 1 == u->config->layers_per_block &&
                 level >= m->spatial_level && level >= m->temporal_level;
@@ -85,6 +85,10 @@ static mm_node *mapped_transformers(unet *u, int32_t level, int32_t index, mm_no
     if (last && ca && !tsa) {
         u->stopped = true;
         return NULL;
+    }
+    if (tsa && x) {
+        m->tsa_height = x->shape.dim[1];
+        m->tsa_width = x->shape.dim[2];
     }
     x = temporal_transformer(u, index, x, tsa, last);
     u->stopped = last && tsa;

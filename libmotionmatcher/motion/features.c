@@ -41,5 +41,5 @@ mm_motion_features mm_motion_features_build(mm_builder *frozen, const mm_unet_co
     };
     mm_unet_inputs inputs = {v, timestep, context};
     mm_unet_build(frozen, config, &inputs, &maps);
-    return (mm_motion_features){maps.ca, maps.tsa};
+    return (mm_motion_features){maps.ca, maps.tsa, maps.tsa_height, maps.tsa_width};
 }

@@ -16,7 +16,8 @@ typedef struct mm_feature_scales {
 } mm_feature_scales;
 
 typedef struct mm_motion_features {
-    mm_node *ca, *tsa; /* NULL when not asked for */
+    mm_node *ca, *tsa;             /* NULL when not asked for */
+    int64_t tsa_height, tsa_width; /* h' and w' of tsa */
 } mm_motion_features;
 
 /* The down block whose resolution is 1/scale: log2(scale). MM_ERR_USAGE: not a power of 2, deeper

@@ -194,6 +194,15 @@ static int64_t sampling_timestep(const mm_scheduler *s, int64_t steps, int64_t i
     }
 }
 
+void mm_scheduler_add_noise(const mm_scheduler *s, int64_t timestep, const float *clean,
+                            const float *noise, float *out, size_t count)
+{
+    double alpha_bar = mm_scheduler_alpha_bar(s, timestep);
+    double kept = sqrt(alpha_bar), added = sqrt(1.0 - alpha_bar);
+    for (size_t i = 0; i < count; i++)
+        out[i] = (float)(kept * (double)clean[i] + added * (double)noise[i]);
+}
+
 mm_status mm_scheduler_check_steps(const mm_scheduler *s, int64_t steps, mm_error *error)
 {
     if (steps < 1 || steps > s->train_steps)

@@ -37,6 +37,9 @@ void mm_scheduler_free(mm_scheduler *scheduler);
 
 /* alpha_bar at a timestep; final_alpha_bar below 0. */
 double mm_scheduler_alpha_bar(const mm_scheduler *scheduler, int64_t timestep);
+/* out = sqrt(alpha_bar) clean + sqrt(1 - alpha_bar) noise. */
+void mm_scheduler_add_noise(const mm_scheduler *scheduler, int64_t timestep, const float *clean,
+                            const float *noise, float *out, size_t count);
 /* MM_ERR_USAGE: not 1..train_steps, or steps_offset leads out of the schedule. */
 mm_status mm_scheduler_check_steps(const mm_scheduler *scheduler, int64_t steps, mm_error *error);
 /* The `steps` sampling timesteps, from noise to data. Fails as mm_scheduler_check_steps. */

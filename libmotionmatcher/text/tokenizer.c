@@ -80,6 +80,15 @@ int64_t mm_tokenizer_vocabulary(const mm_tokenizer *tokenizer)
     return tokenizer->special.size;
 }
 
+size_t mm_tokenizer_unpadded(const mm_tokenizer *tokenizer, const int64_t *ids, size_t length)
+{
+    size_t count = length;
+    while (count > 1 && ids[count - 1] == tokenizer->special.pad)
+        count--;
+    /* CLIP pads with the end token itself. */
+    return tokenizer->special.pad == tokenizer->special.end && count < length ? count + 1 : count;
+}
+
 const char *mm_tokenizer_token(const mm_tokenizer *tokenizer, int64_t id)
 {
     return id < 0 || id >= tokenizer->special.size ? NULL : tokenizer->display[id];

@@ -27,6 +27,9 @@ int64_t mm_tokenizer_vocabulary(const mm_tokenizer *tokenizer);
 mm_status mm_tokenizer_encode(const mm_tokenizer *tokenizer, const char *text, size_t length,
                               int64_t *ids, size_t *truncated, mm_error *error);
 
+/* How many of `length` ids, as above, stand before the padding: the end token is the last. */
+size_t mm_tokenizer_unpadded(const mm_tokenizer *tokenizer, const int64_t *ids, size_t length);
+
 /* The text of one token for display ("sitting", "snow", "<|endoftext|>"), NULL when out of range.
  */
 const char *mm_tokenizer_token(const mm_tokenizer *tokenizer, int64_t id);

@@ -202,9 +202,10 @@ static void add_noise(mm_training_step *step, const mm_step_input *input)
     double alpha_bar = mm_scheduler_alpha_bar(step->settings.scheduler, input->timestep);
     double signal = sqrt(alpha_bar), noise = sqrt(1.0 - alpha_bar);
     bool velocity = step->settings.scheduler->prediction == MM_PREDICTION_V;
+    mm_scheduler_add_noise(step->settings.scheduler, input->timestep, input->latents, input->noise,
+                           step->noisy, step->latent_elements);
     for (size_t i = 0; i < step->latent_elements; i++) {
         double z0 = input->latents[i], eps = input->noise[i];
-        step->noisy[i] = (float)(signal * z0 + noise * eps);
         step->target[i] = velocity ? (float)(signal * eps - noise * z0) : input->noise[i];
     }
 }

@@ -208,6 +208,36 @@ def make(fixtures, name):
         write(folder, f"{name}-{output['name']}-out", kept, settings=described)
 
 
+def noised_features(model, given, scales):
+    """Maps of 8-bit frames with noise on them, as `mm-eval features` makes them."""
+    pixels = given["frames"].permute(0, 3, 1, 2).to(model.dtype) / 127.5 - 1
+    context, timestep = model.encode_text(PROMPTS[0]), int(given["timestep"])
+    clean = R.posterior_mean(model, pixels)
+    noisy = model.schedule.add_noise(clean, given["noise"].to(model.dtype), timestep)
+    out = dict(given)
+    with torch.no_grad():
+        for scale in scales:
+            out[f"ca.{scale}"], out[f"tsa.{scale}"] = model.features(
+                noisy, timestep, context, scale, scale
+            )
+    return out
+
+
+def make_features(fixtures, name):
+    models = [R.Model(fixtures / name, dtype) for dtype in (torch.float64, torch.float32)]
+    generator = make_models.seeded(f"features {name}")
+    frames, height, width, factor, scales = geometry(name)
+    given = {
+        "frames": torch.randint(
+            256, (frames, height, width, 3), generator=generator, dtype=torch.uint8
+        ),
+        "noise": torch.randn((1, 4, frames, height // factor, width // factor), generator=generator),
+        "timestep": torch.tensor([417]),
+    }
+    found = both(noised_features, models, f"{name}-features", given, scales)
+    write(fixtures / "parity", f"{name}-features", found)
+
+
 def odd_prompt(generator):
     """A few pieces from all over Unicode, specials and contractions among them."""
 
@@ -280,6 +310,7 @@ def main():
         if "--no-models" not in sys.argv:
             make_models.make_model(fixtures, name)
         make(fixtures, name)
+        make_features(fixtures, name)
     make_tokens(fixtures)
 
 
