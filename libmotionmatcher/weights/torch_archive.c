@@ -212,10 +212,12 @@ static mm_status add_dict(archive *a, const mm_pickle *dict)
     return MM_OK;
 }
 
+/* The dict of tensors in a checkpoint that wraps it. */
 static const mm_pickle *state_dict_of(const mm_pickle *dict)
 {
     for (uint32_t i = 0; i < dict->count; i += 2) {
-        if (strcmp(dict->items[i]->text, "state_dict") == 0 &&
+        const char *key = dict->items[i]->text;
+        if ((strcmp(key, "state_dict") == 0 || strcmp(key, "model") == 0) &&
             dict->items[i + 1]->kind == MM_PICKLE_DICT)
             return dict->items[i + 1];
     }
