@@ -4,7 +4,10 @@
  * Scores videos with the metrics whose models the options name. Figures, by name:
  * - "clip_text", "frame_consistency" (option clip_model): mean cosine of the prompt's CLIP feature
  *   and each frame's, and of consecutive frames' features;
- * - "image_reward" (option image_reward_model): mean over the frames, standardised.
+ * - "image_reward" (option image_reward_model): mean over the frames, standardised;
+ * - "motion_discrepancy" (options tracker_model and reference): how far the motion of points is
+ * from the reference video's, which must have as many frames; lower is better. Compared at the
+ * option size.
  *
  * Order of calls: mm_evaluator_create(); mm_evaluator_add() for each video or folder;
  * mm_evaluator_run(). Models are loaded once; of a video no more frames are held than the metrics

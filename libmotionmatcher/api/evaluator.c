@@ -26,9 +26,16 @@ static void add_metric(mm_evaluator *e, mm_metric *metric)
 
 static mm_status open_metrics(mm_evaluator *e, mm_error *error)
 {
-    (void)add_metric, (void)e;
+    mm_metric *metric = NULL;
+    if (e->config->tracker_model) {
+        MM_TRY(mm_evaluator_open_motion(e, &metric, error));
+        add_metric(e, metric);
+    }
+    if (e->metric_count)
+        return MM_OK;
     return mm_fail(error, MM_ERR_USAGE,
-                   "nothing to measure: name a model (clip_model, image_reward_model)");
+                   "nothing to measure: name a model (clip_model, image_reward_model, "
+                   "tracker_model)");
 }
 
 static void destroy(mm_evaluator *e)

@@ -27,6 +27,8 @@ struct mm_evaluator {
     size_t video_count, video_capacity;
 };
 
+/* The metric of the options tracker_model and reference. */
+mm_status mm_evaluator_open_motion(mm_evaluator *evaluator, mm_metric **out, mm_error *error);
 bool mm_evaluator_needs_prompt(const mm_evaluator *evaluator);
 /* mm_evaluator_add(), without publishing the error. */
 mm_status mm_evaluator_add_videos(mm_evaluator *evaluator, const char *path, const char *prompt,

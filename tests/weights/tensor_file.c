@@ -104,8 +104,8 @@ static void test_torch_dict(void **state)
 static void test_state_dicts(void **state)
 {
     (void)state;
-    static const char *const names[] = {"state_dict.pt", "nested.pt"};
-    for (int i = 0; i < 2; i++) {
+    static const char *const names[] = {"state_dict.pt", "nested.pt", "wrapped.pt"};
+    for (int i = 0; i < 3; i++) {
         mm_tensor_file *file = open_fixture(names[i]);
         assert_int_equal(mm_tensor_file_count(file), 2);
         check_shape(file, "weight", MM_F32, MM_SHAPE(4, 3));

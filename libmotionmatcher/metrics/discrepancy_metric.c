@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "metrics/discrepancy_metric.h"
+
+#include <string.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/number.h"
+#include "metrics/track_files.h"
+#include "metrics/tracker/tracker.h"
+
+#define MOST_SIDE 16384
+
+typedef struct discrepancy {
+    mm_metric base;
+    mm_discrepancy_settings settings;
+    mm_tracker *tracker;
+    mm_media_info info;   /* of the reference, before it is decoded */
+    mm_tracks reference;  /* rescaled, unless the comparison is native */
+    mm_track_files files; /* names given so far */
+    /* The video at hand. */
+    char *path;
+    mm_frames video;
+} discrepancy;
+
+static mm_status size_fail(const char *option, const char *text, bool native, mm_error *error)
+{
+    return mm_fail(error, MM_ERR_USAGE, "%s: '%s' is not a size such as 384x384%s", option, text,
+                   native ? " or 'native'" : "");
+}
+
+mm_status mm_discrepancy_parse_size(const char *option, const char *text, bool *native,
+                                    int64_t *width, int64_t *height, mm_error *error)
+{
+    char across[16] = "";
+    const char *cross = strchr(text, 'x');
+    *width = *height = 0;
+    if (native && (*native = strcmp(text, "native") == 0))
+        return MM_OK;
+    if (!cross || (size_t)(cross - text) >= sizeof(across))
+        return size_fail(option, text, native != NULL, error);
+    memcpy(across, text, (size_t)(cross - text));
+    if (!mm_parse_int(across, width) || !mm_parse_int(cross + 1, height) || *width < 2 ||
+        *height < 2 || *width > MOST_SIDE || *height > MOST_SIDE)
+        return size_fail(option, text, native != NULL, error);
+    return MM_OK;
+}
+
+static void metric_free(mm_metric *metric)
+{
+    discrepancy *d = (discrepancy *)metric;
+    mm_tracker_free(&d->tracker, metric->runtime->backend);
+    mm_tracks_free(&d->reference);
+    mm_track_files_free(&d->files);
+    mm_frames_free(&d->video);
+    mm_free(d->path);
+    mm_free(d);
+}
+
+static size_t weight_bytes(const mm_metric *metric)
+{
+    const discrepancy *d = (const discrepancy *)metric;
+    return mm_tracker_weight_bytes(d->tracker, metric->runtime->backend);
+}
+
+/* Videos of another length than the reference's cannot be compared, so its length tells. */
+static mm_status plan(mm_metric *metric, size_t budget, size_t *bytes, mm_error *error)
+{
+    discrepancy *d = (discrepancy *)metric;
+    mm_tracker_size size = {d->info.frames > 1 ? d->info.frames : 16, d->info.width, d->info.height,
+                            d->settings.grid};
+    size_t pictures = (size_t)(size.frames * size.width * size.height * 3);
+    MM_TRY(mm_tracker_plan(d->tracker, metric->runtime->backend, &size, bytes, error));
+    *bytes += (d->settings.save ? 2 : 1) * pictures;
+    if (*bytes <= budget)
+        return MM_OK;
+    return mm_fail(error, MM_ERR_MEMORY,
+                   "tracking %lld points through %lld frames takes %zu MiB beside the weights; "
+                   "%zu MiB of the memory budget are left",
+                   (long long)(size.grid * size.grid), (long long)size.frames, *bytes >> 20,
+                   budget >> 20);
+}
+
+static mm_status save(discrepancy *d, const char *prefix, const char *path, const mm_frames *video,
+                      const mm_tracks *tracks, mm_error *error)
+{
+    if (!d->settings.save)
+        return MM_OK;
+    mm_track_report report = {d->settings.saved, d->settings.user, d->base.runtime->logger};
+    return mm_track_files_write(&d->files, prefix, path, video, tracks, &report, error);
+}
+
+static mm_status follow(discrepancy *d, const mm_frames *video, mm_tracks *out, mm_error *error)
+{
+    mm_tracker_request request = {.video = video, .grid = d->settings.grid};
+    return mm_tracker_run(d->tracker, d->base.runtime, &request, out, error);
+}
+
+static void rescale(const discrepancy *d, mm_tracks *tracks)
+{
+    if (d->settings.width > 0)
+        mm_tracks_rescale(tracks, d->settings.width, d->settings.height);
+}
+
+static mm_status track_reference(discrepancy *d, mm_error *error)
+{
+    mm_frames video = {0};
+    const char *path = d->settings.reference;
+    mm_decode_request request = {.frame_step = 1};
+    MM_TRY(mm_media_decode(&video, path, &request, d->base.runtime->logger, error));
+    mm_status status = follow(d, &video, &d->reference, error);
+    if (status != MM_OK)
+        mm_error_prefix(error, "%s", path);
+    if (status == MM_OK)
+        status = save(d, "reference-", path, &video, &d->reference, error);
+    mm_frames_free(&video);
+    rescale(d, &d->reference);
+    return status;
+}
+
+static mm_status load(mm_metric *metric, mm_error *error)
+{
+    discrepancy *d = (discrepancy *)metric;
+    MM_TRY(mm_tracker_load(d->tracker, metric->runtime, error));
+    if (d->settings.save)
+        MM_TRY(mm_directory_create(d->settings.save, error));
+    mm_tracks_free(&d->reference);
+    return track_reference(d, error);
+}
+
+static mm_status begin(mm_metric *metric, const char *path, const char *prompt, mm_error *error)
+{
+    discrepancy *d = (discrepancy *)metric;
+    (void)prompt;
+    d->video.count = 0;
+    mm_free(d->path);
+    d->path = mm_strdup(path);
+    return d->path ? MM_OK : mm_fail_memory(error, "a path", strlen(path));
+}
+
+static mm_status wrong_length(const discrepancy *d, const char *more, mm_error *error)
+{
+    return mm_fail(error, MM_ERR_INPUT,
+                   "%s: %s%lld frames, while the reference has %lld: motion discrepancy compares "
+                   "videos of one length",
+                   d->path, more, (long long)d->video.count, (long long)d->reference.frames);
+}
+
+/* Memory for as many frames as the reference has: more are refused. */
+static mm_status reserve(discrepancy *d, const mm_picture *frame, mm_error *error)
+{
+    size_t bytes = (size_t)(d->reference.frames * frame->width * frame->height * 3);
+    mm_free(d->video.data);
+    d->video.data = mm_malloc(bytes);
+    d->video.width = (int32_t)frame->width;
+    d->video.height = (int32_t)frame->height;
+    return d->video.data ? MM_OK : mm_fail_memory(error, "a video", bytes);
+}
+
+static mm_status add_frame(mm_metric *metric, const mm_picture *frame, mm_error *error)
+{
+    discrepancy *d = (discrepancy *)metric;
+    size_t bytes = (size_t)(frame->width * frame->height * 3);
+    if (d->video.count == d->reference.frames)
+        return wrong_length(d, "more than ", error);
+    if (d->video.count == 0)
+        MM_TRY(reserve(d, frame, error));
+    memcpy(d->video.data + (size_t)d->video.count * bytes, frame->rgb, bytes);
+    d->video.count++;
+    return MM_OK;
+}
+
+static mm_status compare(discrepancy *d, mm_tracks *tracks, double *value, mm_error *error)
+{
+    MM_TRY(save(d, "", d->path, &d->video, tracks, error));
+    rescale(d, tracks);
+    bool native = d->settings.width == 0;
+    return mm_motion_discrepancy(tracks, &d->reference,
+                                 native ? MM_DISCREPANCY_WIDTH : d->settings.width,
+                                 native ? MM_DISCREPANCY_HEIGHT : d->settings.height, value, error);
+}
+
+static mm_status finish(mm_metric *metric, double *values, mm_error *error)
+{
+    discrepancy *d = (discrepancy *)metric;
+    mm_tracks tracks;
+    if (d->video.count != d->reference.frames)
+        return wrong_length(d, "", error);
+    mm_status status = follow(d, &d->video, &tracks, error);
+    if (status == MM_OK)
+        status = compare(d, &tracks, &values[0], error);
+    if (status == MM_ERR_NONFINITE)
+        mm_error_prefix(error, "%s: motion_discrepancy", d->path);
+    mm_tracks_free(&tracks);
+    return status;
+}
+
+static const mm_metric_table table = {
+    .name = "motion discrepancy",
+    .figure_count = 1,
+    .figure = {"motion_discrepancy"},
+    .free = metric_free,
+    .weight_bytes = weight_bytes,
+    .plan = plan,
+    .load = load,
+    .begin = begin,
+    .add_frame = add_frame,
+    .finish = finish,
+};
+
+static mm_status open(discrepancy *d, mm_error *error)
+{
+    const mm_discrepancy_settings *s = &d->settings;
+    MM_TRY(mm_tracker_open(&d->tracker, s->tracker, s->tracker_width, s->tracker_height,
+                           d->base.runtime->logger, error));
+    MM_TRY(mm_media_probe(&d->info, s->reference, error));
+    if (d->info.frames == 1)
+        return mm_fail(error, MM_ERR_INPUT,
+                       "%s: a video of one frame has no motion to compare with", s->reference);
+    if (s->save) {
+        d->files.folder = s->save;
+        MM_TRY(mm_directory_check_creatable(s->save, error));
+    }
+    return MM_OK;
+}
+
+mm_status mm_discrepancy_metric_create(mm_metric **out, const mm_runtime *runtime,
+                                       const mm_discrepancy_settings *settings, mm_error *error)
+{
+    *out = NULL;
+    discrepancy *d = mm_calloc(1, sizeof(*d));
+    if (!d)
+        return mm_fail_memory(error, "a metric", sizeof(*d));
+    d->base = (mm_metric){&table, runtime};
+    d->settings = *settings;
+    mm_status status = open(d, error);
+    if (status != MM_OK) {
+        metric_free(&d->base);
+        return status;
+    }
+    *out = &d->base;
+    return MM_OK;
+}
