@@ -39,6 +39,7 @@ class Analysis:
     background: str
     jerk: float  # largest second difference of the track over the picture's width
     camera: np.ndarray  # [frames, 3]; NaN where the ground shows no texture
+    across: np.ndarray  # [2]: across stripes, the only way in which their shift is seen; else NaN
 
     @property
     def found(self):
@@ -56,7 +57,7 @@ class Analysis:
     def to_json(self):
         values = {"colour": self.colour, "shape": self.shape, "background": self.background,
                   "smooth": self.smooth, "jerk": round(self.jerk, 4) if self.found.any() else None}
-        for name in ("counts", "positions", "areas", "camera"):
+        for name in ("counts", "positions", "areas", "camera", "across"):
             values[name] = without_nan(np.round(getattr(self, name), 2).tolist())
         return values
 
@@ -257,7 +258,7 @@ def analyse(frames):
     candidates = regions(labels, MIN_AREA * labels[0].size)
     chosen = followed(candidates)
     known = np.array([region is not None for region in chosen])
-    background, camera = ground.analyse(small)
+    background, camera, across = ground.analyse(small)
     camera[:, :2] *= block
     shape, colour, places = "", "", np.full((len(small), 3), np.nan)
     if known.any():
@@ -269,8 +270,8 @@ def analyse(frames):
         # From the centroid, a third of the height up, to half of it.
         places[:, 1] -= np.sqrt(areas * np.sqrt(3)) / 6
     positions = places[:, :2] * block
-    return Analysis(positions, np.array([len(c) for c in candidates]), areas * block ** 2,
-                    colour, shape, background, largest_jerk(positions, frames.shape[2]), camera)
+    return Analysis(positions, np.array([len(c) for c in candidates]), areas * block ** 2, colour,
+                    shape, background, largest_jerk(positions, frames.shape[2]), camera, across)
 
 
 def main():

@@ -34,20 +34,23 @@ def planes(gray, free):
     return np.array(found), np.array(errors)
 
 
-def coherence(gray, free):
-    """0 where edges run in all directions alike, 1 where they all run in one."""
+def stripes(gray, free):
+    """Unit vector across most edges, and 0 where edges run in all directions alike to 1 where they
+    all run in one."""
     down, right = np.gradient(gray, axis=(1, 2))
     inner = ~dilated(~free, 1)
     right, down = right[inner], down[inner]
     xx, yy, xy = (right * right).sum(), (down * down).sum(), (right * down).sum()
-    return np.hypot(xx - yy, 2 * xy) / max(xx + yy, 1e-9)
+    angle = np.arctan2(2 * xy, xx - yy) / 2
+    across = np.array([np.cos(angle), np.sin(angle)])
+    return across, np.hypot(xx - yy, 2 * xy) / max(xx + yy, 1e-9)
 
 
 def name(gray, free):
     """Name of the background, "other" where none fits."""
     plane, error = planes(gray, free)
     if np.median(error) > TEXTURE:
-        return "striped" if coherence(gray, free) > 0.5 else "checkered"
+        return "striped" if stripes(gray, free)[1] > 0.5 else "checkered"
     third = max(1, len(gray) // 3)
     brighter = plane[-third:, 0].mean() - plane[:third, 0].mean()
     right, down = np.abs(plane[-third:, 1:].mean(0))
@@ -128,12 +131,15 @@ def camera_path(gray, free):
 
 
 def analyse(frames):
-    """Name of the background and the camera's path [frames, 3], NaN where there is no texture."""
+    """Name of the background; the camera's path [frames, 3], NaN where there is no texture; the
+    unit vector across stripes, NaN where there are none."""
+    unseen, nowhere = np.full((len(frames), 3), np.nan), np.full(2, np.nan)
     gray = frames.mean(3)
     free = ~dilated(frames.max(3) - frames.min(3) > OBJECT_CHROMA, 2)
     if free.mean((1, 2)).min() < 0.05:
-        return "other", np.full((len(frames), 3), np.nan)
+        return "other", unseen, nowhere
     background = name(gray, free)
     if background not in ("checkered", "striped"):
-        return background, np.full((len(frames), 3), np.nan)
-    return background, camera_path(gray, free)
+        return background, unseen, nowhere
+    across = stripes(gray, free)[0] if background == "striped" else nowhere
+    return background, camera_path(gray, free), across

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Work that survives being stopped: results are kept beside a key, the digest of all that they
 follow from, and are made again only where the key differs."""
+import ctypes
 import hashlib
 import json
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -53,12 +55,19 @@ class ToolFailed(Exception):
     pass
 
 
+def die_with_parent():
+    """A tool whose caller was killed must not write on while a second call takes its work up."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def call(*command):
-    """Runs a tool; what it said is shown only when it fails."""
+    """Runs a tool and returns what it said."""
     command = [str(word) for word in command]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          preexec_fn=die_with_parent)
     if done.returncode != 0:
         raise ToolFailed(f"exit status {done.returncode} from: {' '.join(command)}\n{done.stdout}")
+    return done.stdout
 
 
 def options(settings):
