@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import reference as R
-from make_fixtures import PROMPTS, make_models
+from make_fixtures import PROMPTS, make_models, noised_features
 
 PROMPT = PROMPTS[0]
 STEPS, GUIDANCE, PRIOR, MIN_TIMESTEP = 6, 12.0, 0.3, 500
@@ -81,7 +81,8 @@ class Subject:
         return R.random_lora(self.exact.unet, 12, self.generator, up_scale=0.1)
 
     def run(self, tool, *arguments):
-        return run_tool([self.tools / tool, *self.common, *arguments])
+        """Arguments first: a command must be the first one."""
+        return run_tool([self.tools / tool, *arguments, *self.common])
 
     def size(self):
         case = self.case
@@ -284,6 +285,51 @@ def compare_encoded(subject, verdict, cached):
     verdict.figure(subject.name, "encode", "sample: |std - 1|", float((normal.std() - 1).abs()), 0.2)
 
 
+# Features
+
+
+def check_features(subject, verdict, work):
+    """A clip without loss, known noise; every pair of scales next to each other."""
+    case, scales = subject.case, subject.case["scales"]
+    shape = (case["frames"], case["height"], case["width"], 3)
+    frames = torch.randint(256, shape, generator=subject.generator, dtype=torch.uint8)
+    noise = subject.normal()
+    clip, target = work / "clip.avi", work / "features.safetensors"
+    write_lossless(clip, frames)
+    options = ["--prompt", PROMPT, "--output", target, *subject.size()]
+    options += ["--noise", store(work / "noise.safetensors", {"noise": noise})]
+    for spatial, temporal in zip(scales, scales[1:] + scales[:1]):
+        for timestep in (0, 417, 999):
+            label = f"t {timestep}, 1/{spatial}, 1/{temporal}"
+            try:
+                subject.run(
+                    "mm-eval", "features", clip, "--timestep", timestep, *options,
+                    "--spatial-scale-factor", spatial, "--temporal-scale-factor", temporal,
+                )  # fmt: skip
+                want, rough = (
+                    noised_features(m, frames, noise, timestep, spatial, temporal)
+                    for m in (subject.exact, subject.rounded)
+                )
+                compare_features(subject, verdict, label, load_file(target), want, rough)
+            except (RuntimeError, KeyError, OSError) as problem:
+                verdict.broken(subject.name, label, problem)
+
+
+def write_lossless(path, frames):
+    _, height, width, _ = frames.shape
+    command = ["ffmpeg", "-v", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    command += ["-s", f"{width}x{height}", "-r", "8", "-i", "-", "-c:v", "ffv1", "-pix_fmt", "bgr0", path]
+    subprocess.run([str(c) for c in command], input=frames.numpy().tobytes(), check=True)
+
+
+def compare_features(subject, verdict, label, ours, want, rough):
+    for name, exact, rounded in zip(("ca", "tsa"), want, rough):
+        error, rounding = R.relative(ours[name], exact), R.relative(rounded, exact)
+        verdict.figure(subject.name, label, name, error, 2e-6, rounding)
+        off = float((ours[name].double().sum(-1) - 1).abs().max())
+        verdict.figure(subject.name, label, f"{name}, sum - 1", off, 1e-5)
+
+
 # Sampling
 
 
@@ -428,6 +474,7 @@ PARTS = {
     "tokens": check_tokens,
     "replay": check_replay,
     "vae": check_vae,
+    "features": check_features,
     "sampling": check_sampling,
     "runs": check_runs,
 }
@@ -445,8 +492,8 @@ def main():
     parser.add_argument("--strict", action="store_true", help="never raise a limit")
     arguments = parser.parse_args()
     tools = arguments.build.resolve() / "tools"
-    if not all((tools / tool).exists() for tool in ("mm-train", "mm-infer")):
-        print(f"no mm-train and mm-infer in {tools}", file=sys.stderr)
+    if not all((tools / tool).exists() for tool in ("mm-train", "mm-infer", "mm-eval")):
+        print(f"not all of mm-train, mm-infer and mm-eval are in {tools}", file=sys.stderr)
         sys.exit(2)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

@@ -208,18 +208,21 @@ def make(fixtures, name):
         write(folder, f"{name}-{output['name']}-out", kept, settings=described)
 
 
-def noised_features(model, given, scales):
-    """Maps of 8-bit frames with noise on them, as `mm-eval features` makes them."""
-    pixels = given["frames"].permute(0, 3, 1, 2).to(model.dtype) / 127.5 - 1
-    context, timestep = model.encode_text(PROMPTS[0]), int(given["timestep"])
-    clean = R.posterior_mean(model, pixels)
-    noisy = model.schedule.add_noise(clean, given["noise"].to(model.dtype), timestep)
-    out = dict(given)
+def noised_features(model, frames, noise, timestep, spatial, temporal):
+    """Maps of 8-bit frames [F, H, W, 3] with noise on them, as `mm-eval features` makes them."""
+    pixels = frames.permute(0, 3, 1, 2).to(model.dtype) / 127.5 - 1
+    clean, context = R.posterior_mean(model, pixels), model.encode_text(PROMPTS[0])
+    noisy = model.schedule.add_noise(clean, noise.to(model.dtype), timestep)
     with torch.no_grad():
-        for scale in scales:
-            out[f"ca.{scale}"], out[f"tsa.{scale}"] = model.features(
-                noisy, timestep, context, scale, scale
-            )
+        return model.features(noisy, timestep, context, spatial, temporal)
+
+
+def features(model, given, scales):
+    out = dict(given)
+    for scale in scales:
+        out[f"ca.{scale}"], out[f"tsa.{scale}"] = noised_features(
+            model, given["frames"], given["noise"], int(given["timestep"]), scale, scale
+        )
     return out
 
 
@@ -234,7 +237,7 @@ def make_features(fixtures, name):
         "noise": torch.randn((1, 4, frames, height // factor, width // factor), generator=generator),
         "timestep": torch.tensor([417]),
     }
-    found = both(noised_features, models, f"{name}-features", given, scales)
+    found = both(features, models, f"{name}-features", given, scales)
     write(fixtures / "parity", f"{name}-features", found)
 
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A model is opened, trained for a step and sampled from while one allocation after the other
-   fails: each time the status says so, and nothing is lost. */
+/* A model is opened, trained for a step, sampled from and looked into while one allocation after
+   the other fails: each time the status says so, and nothing is lost. */
 #include "check.h"
 
 #include "base/clock.h"
+#include "motionmatcher/extractor.h"
 #include "motionmatcher/lora.h"
 #include "motionmatcher/sampler.h"
 #include "motionmatcher/trainer.h"
@@ -131,6 +132,51 @@ static mm_status sample(void)
     return status;
 }
 
+static mm_status run_extractor(mm_extractor *extractor)
+{
+    static const uint8_t frames[2 * 16 * 16 * 3];
+    mm_video *video = NULL;
+    mm_status status = mm_video_from_frames(&video, frames, 2, 16, 16, 8.0);
+    if (status == MM_OK)
+        status = mm_extractor_set_video(extractor, video, "a test");
+    if (status == MM_OK)
+        status = mm_extractor_run(extractor);
+    if (status == MM_OK && strcmp(mm_video_backend_versions(), "none") != 0)
+        status = mm_extractor_write_pictures(extractor, scratch);
+    mm_video_free(&video);
+    return status;
+}
+
+static mm_status look(void)
+{
+    static const char *const values[][2] = {{"width", "16"},     {"height", "16"},
+                                            {"num_frames", "2"}, {"timestep", "10"},
+                                            {"seed", "1"},       {"spatial_scale_factor", "2"},
+                                            {NULL, NULL}};
+    mm_context *context = NULL;
+    mm_model *model = NULL;
+    mm_options *options = NULL;
+    mm_extractor *extractor = NULL;
+    char file[64];
+    snprintf(file, sizeof(file), "%s/features.safetensors", scratch);
+    mm_status status = mm_options_create(&options, "features");
+    if (status == MM_OK)
+        status = set(options, values);
+    if (status == MM_OK)
+        status = open_model(&context, &model);
+    if (status == MM_OK)
+        status = mm_extractor_create(&extractor, model, options);
+    if (status == MM_OK)
+        status = run_extractor(extractor);
+    if (status == MM_OK)
+        status = mm_extractor_write(extractor, file);
+    mm_extractor_free(&extractor);
+    mm_model_free(&model);
+    mm_context_free(&context);
+    mm_options_free(&options);
+    return status;
+}
+
 /* Until nothing fails any more; the time that is left decides how many are passed over. */
 static void sweep(mm_status (*work)(void), bool forever)
 {
@@ -167,11 +213,19 @@ static void test_sampling(void **state)
     sweep(sample, false);
 }
 
+static void test_looking(void **state)
+{
+    (void)state;
+    sweep(look, true);
+    sweep(look, false);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_training),
         cmocka_unit_test(test_sampling),
+        cmocka_unit_test(test_looking),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
