@@ -104,6 +104,7 @@ static void inherit(mm_graph *g, mm_node *node)
         node->needs_gradient |= node->source[i] && node->source[i]->needs_gradient;
     node->backward = g->differentiating;
     node->segment = g->differentiating ? 0 : g->segment;
+    node->precise = g->precise && !g->differentiating;
 }
 
 mm_node *mm_graph_append(mm_graph *g, const mm_node *prototype)
@@ -150,6 +151,11 @@ void mm_graph_set_scope(mm_graph *graph, const char *scope)
         graph->scope = copy;
     else
         mm_graph_fail(graph, MM_ERR_MEMORY, "not enough memory for the name of a scope");
+}
+
+void mm_graph_set_precise(mm_graph *graph, bool precise)
+{
+    graph->precise = precise;
 }
 
 void mm_graph_begin_segment(mm_graph *graph)

@@ -123,6 +123,7 @@ struct mm_node {
     int32_t segment;     /* unit of recomputation; 0: never recomputed */
     bool needs_gradient; /* a parameter lies upstream */
     bool backward;       /* appended by mm_graph_differentiate */
+    bool precise;        /* see mm_graph_set_precise */
 };
 
 typedef struct mm_graph {
@@ -132,6 +133,7 @@ typedef struct mm_graph {
     int32_t segment, segment_count;
     const char *scope;
     bool differentiating; /* the nodes that follow are of the backward pass */
+    bool precise;         /* of the nodes that follow */
     mm_dtype compute;     /* element type of activations */
     mm_error error;       /* the first error of building */
 } mm_graph;
@@ -170,6 +172,9 @@ mm_node *mm_graph_add(mm_graph *graph, mm_op op, int32_t source_count, mm_node *
 
 /* Names the nodes that follow ("down_blocks.0.attentions.1"), for messages and profiles. */
 void mm_graph_set_scope(mm_graph *graph, const char *scope);
+/* The products that follow are to be summed more exactly than in single precision where a backend
+   can do so at little cost. For values of which a small difference is taken; not for gradients. */
+void mm_graph_set_precise(mm_graph *graph, bool precise);
 /* The nodes that follow form a new unit of recomputation: in the backward pass they may be computed
    again from what enters the unit instead of being kept. */
 void mm_graph_begin_segment(mm_graph *graph);

@@ -40,6 +40,9 @@ mm_motion_features mm_motion_features_build(mm_builder *frozen, const mm_unet_co
         .stop = true,
     };
     mm_unet_inputs inputs = {v, timestep, context};
+    /* Features are compared with others that differ little. */
+    mm_graph_set_precise(frozen->graph, true);
     mm_unet_build(frozen, config, &inputs, &maps);
+    mm_graph_set_precise(frozen->graph, false);
     return (mm_motion_features){maps.ca, maps.tsa, maps.tsa_height, maps.tsa_width};
 }

@@ -194,6 +194,11 @@ const mm_step_nodes *mm_training_step_nodes(const mm_training_step *step)
     return &step->nodes;
 }
 
+const mm_graph *mm_training_step_graph(const mm_training_step *step)
+{
+    return step->graph;
+}
+
 /* z_t = sqrt(a_t) z0 + sqrt(1 - a_t) eps, and the output a perfect network would give:
    eps, or the velocity sqrt(a_t) eps - sqrt(1 - a_t) z0 (Salimans and Ho, "Progressive
    distillation"). */
@@ -251,11 +256,11 @@ static mm_status read_scalar(mm_training_step *step, const mm_node *node, double
 }
 
 mm_status mm_training_step_run(mm_training_step *step, const mm_step_input *input,
-                               mm_step_losses *losses, const atomic_int *cancel, mm_error *error)
+                               mm_step_losses *losses, const mm_run_control *control,
+                               mm_error *error)
 {
-    mm_run_control control = {.cancel = cancel};
     MM_TRY(write_inputs(step, input, error));
-    MM_TRY(mm_executable_run(step->executable, &control, error));
+    MM_TRY(mm_executable_run(step->executable, control, error));
     MM_TRY(read_scalar(step, step->nodes.loss, &losses->loss, error));
     MM_TRY(read_scalar(step, step->nodes.loss_spatial, &losses->spatial, error));
     return read_scalar(step, step->nodes.loss_temporal, &losses->temporal, error);

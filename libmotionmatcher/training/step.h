@@ -39,10 +39,12 @@ void mm_training_step_summary(const mm_training_step *step, mm_plan_summary *out
 /* Gives the arena back until the next run. */
 void mm_training_step_release(mm_training_step *step);
 const mm_step_nodes *mm_training_step_nodes(const mm_training_step *step);
+const mm_graph *mm_training_step_graph(const mm_training_step *step);
 
-/* Runs one pass, forward and backward. */
+/* Runs one pass, forward and backward. `control` may be NULL. */
 mm_status mm_training_step_run(mm_training_step *step, const mm_step_input *input,
-                               mm_step_losses *losses, const atomic_int *cancel, mm_error *error);
+                               mm_step_losses *losses, const mm_run_control *control,
+                               mm_error *error);
 
 /* Copies an output node of the last run. */
 mm_status mm_training_step_read(mm_training_step *step, const mm_node *node, float *out,

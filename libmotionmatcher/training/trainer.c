@@ -153,7 +153,8 @@ mm_status mm_training_optimize(mm_training_step *step, mm_training_state *state,
     *losses = (mm_step_losses){0};
     for (int64_t i = 0; i < pass_count; i++) {
         mm_step_losses one;
-        MM_TRY(mm_training_step_run(step, &passes[i], &one, cancel, error));
+        mm_run_control control = {.cancel = cancel};
+        MM_TRY(mm_training_step_run(step, &passes[i], &one, &control, error));
         if (!isfinite(one.loss))
             return mm_fail(error, MM_ERR_NONFINITE, "step %lld: the loss is not finite",
                            (long long)(state->done + 1));

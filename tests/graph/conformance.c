@@ -37,6 +37,7 @@ void mm_suite_begin(mm_suite *s)
 {
     mm_error error;
     must(mm_graph_create(&s->graph, MM_F32, &error), "graph", &error);
+    mm_graph_set_precise(s->graph, s->precise);
     mm_weight_set_init(&s->set, MM_F32);
     s->low = -1.0f;
     s->high = 1.0f;
@@ -341,10 +342,13 @@ static void seed_by_name(mm_suite *s, const char *name)
         s->rng.seed = s->rng.seed * 31 + (unsigned char)*name;
 }
 
-int mm_conformance_run(mm_backend *backend)
+int mm_conformance_run(mm_backend *backend, bool precise)
 {
-    mm_suite s = {
-        .backend = backend, .rng = {.stream = 1}, .tolerance = 1e-5, .gradient_tolerance = 1e-4};
+    mm_suite s = {.backend = backend,
+                  .precise = precise,
+                  .rng = {.stream = 1},
+                  .tolerance = 1e-5,
+                  .gradient_tolerance = 1e-4};
 #define MM_LEAF(...)
 #define MM_OP(name, ...)     \
     seed_by_name(&s, #name); \

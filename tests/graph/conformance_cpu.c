@@ -14,9 +14,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", error.text);
         return 77;
     }
-    int failures = mm_conformance_run(backend);
-    mm_cpu_backend_limit_precise(backend, 0);
-    failures += mm_conformance_run(backend);
+    int failures = mm_conformance_run(backend, false) + mm_conformance_run(backend, true);
     backend->table->free(backend);
     return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -447,7 +447,7 @@ static void refuses_unknown_masks(void **state)
     assert_int_equal(mm_cpu_backend_create(&none, -1, NULL, &error), MM_ERR_USAGE);
 }
 
-static int set_up_precise(void **state)
+static int set_up(void **state)
 {
     (void)state;
     mm_error error;
@@ -456,12 +456,11 @@ static int set_up_precise(void **state)
            mm_graph_create(&graph, MM_F32, &error);
 }
 
-/* Products this small would all be summed in double. */
-static int set_up(void **state)
+static int set_up_precise(void **state)
 {
-    int failed = set_up_precise(state);
+    int failed = set_up(state);
     if (!failed)
-        mm_cpu_backend_limit_precise(backend, 0);
+        mm_graph_set_precise(graph, true);
     return failed;
 }
 

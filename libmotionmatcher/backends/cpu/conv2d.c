@@ -157,8 +157,7 @@ static mm_status choose(const mm_cpu_context *context, const mm_node *node,
                         size_t *workspace, mm_error *error)
 {
     state->precise = precise_form(convolution);
-    state->is_precise =
-        !gradient && mm_precise_is_cheap(context, &state->precise, convolution->dtype);
+    state->is_precise = !gradient && mm_precise_is_wanted(node, &state->precise);
     if (state->is_precise)
         return prepare_precise(context, node, state, workspace, error);
     if (is_product(convolution))

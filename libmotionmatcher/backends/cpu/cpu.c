@@ -179,11 +179,6 @@ static bool has_level(mm_isa isa)
     }
 }
 
-void mm_cpu_backend_limit_precise(mm_backend *backend, double multiplications)
-{
-    ((cpu_backend *)backend)->context.precise_limit = multiplications;
-}
-
 static mm_status choose_isa(const char *mask, mm_isa *out, mm_error *error)
 {
     int limit = 0;
@@ -221,7 +216,7 @@ mm_status mm_cpu_backend_create(mm_backend **out, int threads, const char *isa_m
                                 mm_error *error)
 {
     *out = NULL;
-    mm_cpu_context context = {.precise_limit = 1 << 26}; /* a few milliseconds */
+    mm_cpu_context context = {0};
     MM_TRY(choose_threads(threads, &context.threads, error));
     MM_TRY(choose_isa(isa_mask, &context.isa, error));
     if (isa_mask)

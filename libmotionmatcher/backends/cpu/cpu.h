@@ -25,8 +25,4 @@
 mm_status mm_cpu_backend_create(mm_backend **out, int threads, const char *isa_mask,
                                 mm_error *error);
 
-/* Products and convolutions of at most so many multiplications are summed in double, from the next
-   executable on; 0 for none. */
-void mm_cpu_backend_limit_precise(mm_backend *backend, double multiplications);
-
 #endif

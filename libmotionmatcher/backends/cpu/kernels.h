@@ -20,7 +20,6 @@ typedef struct mm_cpu_context {
     int threads; /* already OpenMP's setting when a kernel is called: parallel regions need no
                     clause */
     mm_isa isa;
-    double precise_limit; /* products of at most as many multiplications are summed in double */
     struct dnnl_engine *engine;
     struct dnnl_stream *stream;
 } mm_cpu_context;

@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "backends/cpu/simd/precise.h"
 
-bool mm_precise_is_cheap(const mm_cpu_context *context, const mm_precise_product *product,
-                         mm_dtype dtype)
+/* Multiplications: a few milliseconds. */
+static const double most = 1 << 26;
+
+bool mm_precise_is_wanted(const mm_node *node, const mm_precise_product *product)
 {
     double rows = (double)product->images * (double)product->output[0] * (double)product->output[1];
     double taps = (double)product->kernel[0] * (double)product->kernel[1];
-    return dtype == MM_F32 && rows * taps * (double)product->depth * (double)product->columns <=
-                                  context->precise_limit;
+    return node->precise && node->dtype == MM_F32 &&
+           rows * taps * (double)product->depth * (double)product->columns <= most;
 }
 
 size_t mm_precise_workspace(const mm_precise_product *product, int threads)

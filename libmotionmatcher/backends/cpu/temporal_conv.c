@@ -83,7 +83,7 @@ static mm_status prepare_taps(const mm_cpu_context *context, const mm_node *node
 {
     mm_product product = plan_taps(node, gradient, state);
     state->precise = precise_form(&product, state);
-    state->is_precise = !gradient && mm_precise_is_cheap(context, &state->precise, product.dtype);
+    state->is_precise = !gradient && mm_precise_is_wanted(node, &state->precise);
     if (state->is_precise)
         return MM_OK;
     MM_TRY(mm_product_create(&state->middle, context, &product, error));

@@ -25,8 +25,8 @@ typedef struct mm_precise_product {
     bool accumulate;
 } mm_precise_product;
 
-bool mm_precise_is_cheap(const mm_cpu_context *context, const mm_precise_product *product,
-                         mm_dtype dtype);
+/* Whether a node asks for such sums and they cost little. */
+bool mm_precise_is_wanted(const mm_node *node, const mm_precise_product *product);
 size_t mm_precise_workspace(const mm_precise_product *product, int threads);
 void mm_precise_run(const mm_cpu_context *context, const mm_precise_product *product,
                     void *workspace);
