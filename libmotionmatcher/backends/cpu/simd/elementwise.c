@@ -92,76 +92,126 @@ typedef uint64_t wide __attribute__((vector_size(MM_VECTOR_BYTES)));
 #define MULTIPLY_LOW(a, b) ((wide)_mm512_mul_epu32((__m512i)(a), (__m512i)(b)))
 #define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
 #define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#define LANE_NUMBERS           \
+    {                          \
+        0, 1, 2, 3, 4, 5, 6, 7 \
+    }
 #elif MM_LANES == 8
 #define MULTIPLY_LOW(a, b) ((wide)_mm256_mul_epu32((__m256i)(a), (__m256i)(b)))
 #define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
 #define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#define LANE_NUMBERS \
+    {                \
+        0, 1, 2, 3   \
+    }
 #else
 #define MULTIPLY_LOW(a, b) ((wide)_mm_mul_epu32((__m128i)(a), (__m128i)(b)))
 #define ZIP_LOW(a, b) __builtin_shufflevector(a, b, 0, 2)
 #define ZIP_HIGH(a, b) __builtin_shufflevector(a, b, 1, 3)
+#define LANE_NUMBERS \
+    {                \
+        0, 1         \
+    }
 #endif
 #define WIDE_LANES (MM_LANES / 2)
+#define RUN (2 * PARTS * MM_LANES) /* numbers drawn at a time */
 
-/* base/rng.h's generator, a block to a lane: the same bits, 4 WIDE_LANES words in order. */
-MM_INLINE void philox(const int32_t key[3], uint32_t stream, uint64_t first_block, wide words[2])
+#define PARTS 2 /* independent chains of rounds */
+
+typedef struct philox_words {
+    wide of[2 * PARTS];
+} philox_words;
+
+typedef struct philox_key {
+    uint64_t round[10][2];
+    uint32_t stream, step;
+} philox_key;
+
+static philox_key philox_key_of(const int32_t seed_and_step[3], uint32_t stream)
 {
-    uint32_t key0 = (uint32_t)key[0], key1 = (uint32_t)key[1];
-    wide zero = {0}, block = zero + first_block;
-    for (int lane = 0; lane < WIDE_LANES; lane++)
-        block[lane] += (uint64_t)lane;
-    wide c0 = block, c1 = block >> 32, c2 = zero + (uint32_t)key[2], c3 = zero + stream;
+    uint32_t key0 = (uint32_t)seed_and_step[0], key1 = (uint32_t)seed_and_step[1];
+    philox_key key = {.stream = stream, .step = (uint32_t)seed_and_step[2]};
+    for (int i = 0; i < 10; i++, key0 += 0x9E3779B9u, key1 += 0xBB67AE85u) {
+        key.round[i][0] = key0;
+        key.round[i][1] = key1;
+    }
+    return key;
+}
+
+/* base/rng.h's generator, a block to a lane: the same bits, 4 PARTS WIDE_LANES words in order. */
+MM_INLINE philox_words philox(const philox_key *key, uint64_t first_block)
+{
+    static const wide lane_numbers = LANE_NUMBERS;
+    wide zero = {0}, c0[PARTS], c1[PARTS], c2[PARTS], c3[PARTS];
+    for (int i = 0; i < PARTS; i++) {
+        c0[i] = lane_numbers + (first_block + (uint64_t)(i * WIDE_LANES));
+        c1[i] = c0[i] >> 32;
+        c2[i] = zero + key->step;
+        c3[i] = zero + key->stream;
+    }
 #pragma GCC unroll 10
     for (int round = 0; round < 10; round++) {
-        wide a = MULTIPLY_LOW(c0, zero + 0xD2511F53u), b = MULTIPLY_LOW(c2, zero + 0xCD9E8D57u);
-        c0 = (b >> 32) ^ c1 ^ (uint64_t)key0;
-        c2 = (a >> 32) ^ c3 ^ (uint64_t)key1;
-        c1 = b;
-        c3 = a;
-        key0 += 0x9E3779B9u;
-        key1 += 0xBB67AE85u;
+#pragma GCC unroll 2
+        for (int i = 0; i < PARTS; i++) {
+            wide a = MULTIPLY_LOW(c0[i], zero + 0xD2511F53u);
+            wide b = MULTIPLY_LOW(c2[i], zero + 0xCD9E8D57u);
+            c0[i] = (b >> 32) ^ c1[i] ^ key->round[round][0];
+            c2[i] = (a >> 32) ^ c3[i] ^ key->round[round][1];
+            c1[i] = b;
+            c3[i] = a;
+        }
     }
-    wide first = (c0 & 0xffffffffu) | c1 << 32, second = (c2 & 0xffffffffu) | c3 << 32;
-    words[0] = ZIP_LOW(first, second);
-    words[1] = ZIP_HIGH(first, second);
+    philox_words words;
+    for (int i = 0; i < PARTS; i++) {
+        wide first = (c0[i] & 0xffffffffu) | c1[i] << 32;
+        wide second = (c2[i] & 0xffffffffu) | c3[i] << 32;
+        words.of[2 * i] = ZIP_LOW(first, second);
+        words.of[2 * i + 1] = ZIP_HIGH(first, second);
+    }
+    return words;
 }
 
 typedef struct dropout_job {
-    const int32_t *key;
-    uint32_t stream;
-    float probability;
+    philox_key key;
+    float probability, kept;
 } dropout_job;
 
-MM_INLINE mm_vec drop(mm_vec x, wide words, float probability)
+MM_INLINE mm_vec drop(const dropout_job *job, mm_vec x, wide words)
 {
     typedef uint32_t unsigned_lanes __attribute__((vector_size(MM_VECTOR_BYTES)));
     mm_ivec bits = (mm_ivec)((unsigned_lanes)words >> 8);
     mm_vec uniform = __builtin_convertvector(bits, mm_vec) * 0x1p-24f;
-    return mm_select(uniform < probability, mm_splat(0.0f), x / (1.0f - probability));
+    return mm_select(uniform < job->probability, mm_splat(0.0f), x / job->kept);
 }
 
 /* Elements first .. first + count of the whole; `first` begins a block. */
 static void drop_run(const dropout_job *job, float *y, const float *x, int64_t first, int64_t count)
 {
-    wide words[2];
     int64_t i = 0;
-    for (; i + 2 * MM_LANES <= count; i += 2 * MM_LANES) {
-        philox(job->key, job->stream, (uint64_t)(first + i) / 4, words);
-        mm_store(y + i, drop(mm_load(x + i), words[0], job->probability));
-        mm_store(y + i + MM_LANES, drop(mm_load(x + i + MM_LANES), words[1], job->probability));
+    for (; i + RUN <= count; i += RUN) {
+        philox_words words = philox(&job->key, (uint64_t)(first + i) / 4);
+#pragma GCC unroll 4
+        for (int part = 0; part < 2 * PARTS; part++) {
+            int64_t at = i + part * MM_LANES;
+            mm_store(y + at, drop(job, mm_load(x + at), words.of[part]));
+        }
     }
-    philox(job->key, job->stream, (uint64_t)(first + i) / 4, words);
-    for (int part = 0; part < 2 && i < count; part++, i += MM_LANES) {
+    if (i == count)
+        return;
+    philox_words words = philox(&job->key, (uint64_t)(first + i) / 4);
+    for (int part = 0; i < count; part++, i += MM_LANES) {
         int64_t rest = mm_smaller(MM_LANES, count - i);
-        mm_store_part(y + i, drop(mm_load_part(x + i, rest), words[part], job->probability), rest);
+        mm_vec kept = drop(job, mm_load_part(x + i, rest), words.of[part]);
+        mm_store_part(y + i, kept, rest);
     }
 }
 
 MM_SIMD_KERNEL(dropout)
 {
     int64_t count = mm_shape_elements(&call->node->shape);
-    dropout_job job = {call->source[1], call->node->attr.dropout.stream,
-                       call->node->attr.dropout.probability};
+    float probability = call->node->attr.dropout.probability;
+    dropout_job job = {philox_key_of(call->source[1], call->node->attr.dropout.stream), probability,
+                       1.0f - probability};
     float *y = call->destination;
     const float *x = call->source[0];
 #pragma omp parallel for schedule(static) if (count > CHUNK)
