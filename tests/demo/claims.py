@@ -131,10 +131,12 @@ def test_claims():
                for r in range(6) for i in range(2)
                for method, scale in (("base", 8), ("motionmatcher", 2), ("ddpm", 2))]
     rows = {row["claim"]: row for row in report.claims(results)}
-    base = rows["motion discrepancy, base model over MotionMatcher"]
-    assert np.isclose(base["value"], 4) and base["met"] and base["apart"]
+    base = rows["motion discrepancy, base model over MotionMatcher, intervals apart"]
+    assert np.isclose(base["value"], 4) and base["met"] and base["sure"]
     ddpm = rows["motion discrepancy, DDPM objective over MotionMatcher"]
-    assert np.isclose(ddpm["value"], 1) and ddpm["met"] and not ddpm["apart"]
+    assert np.isclose(ddpm["value"], 1) and not ddpm["met"] and not ddpm["sure"]
+    alone = [result for result in results if result["reference"] == "0"]
+    assert not any(row["sure"] for row in report.claims(alone))
     assert report.claims(results) == report.claims(results)
     # Six videos of one reference count as one, not as six.
     figure = report.method_figures(results, "base")["motion"]
