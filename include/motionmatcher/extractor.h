@@ -105,9 +105,9 @@ MM_API const char *mm_extractor_token(const mm_extractor *extractor, int64_t ind
 MM_API mm_status mm_extractor_write(mm_extractor *extractor, const char *path);
 /**
  * Writes the maps as PNG pictures into a directory, which is created when it is missing: for each
- * token but the padding a strip of heat maps over the frames ("ca-03-circle.png"), all strips below
- * the frames ("ca.png"), the frame-to-frame map averaged over places ("tsa.png") and the maps of
- * all places in their places ("tsa-places.png"). Reports MM_EVENT_OUTPUT for each.
+ * token but the padding a strip of heat maps over the frames ("ca-03-circle.png"), all strips with
+ * their words below the frames ("ca.png"), the frame-to-frame map averaged over places ("tsa.png")
+ * and the maps of all places in their places ("tsa-places.png"). Reports MM_EVENT_OUTPUT for each.
  * @return MM_OK; MM_ERR_USAGE: before a run; MM_ERR_UNSUPPORTED: a build without FFmpeg;
  *         MM_ERR_RUNTIME: cannot be written; MM_ERR_MEMORY.
  */

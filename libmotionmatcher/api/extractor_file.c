@@ -47,6 +47,8 @@ static char *tokens_as_json(const mm_extractor *x)
 static void describe(const mm_extractor *x, const char *tokens, metadata *m)
 {
     const mm_feature_config *c = x->config;
+    int64_t height, width;
+    mm_feature_pass_tsa_places(x->pass, &height, &width);
     put_text(m, "mm_version", MM_VERSION);
     put_text(m, "mm_model", x->model->parts.directory);
     put_text(m, "mm_prompt", x->clip.prompt);
@@ -57,6 +59,8 @@ static void describe(const mm_extractor *x, const char *tokens, metadata *m)
     put_number(m, "mm_frames", c->num_frames);
     put_number(m, "mm_width", c->width);
     put_number(m, "mm_height", c->height);
+    put_number(m, "mm_tsa_height", height);
+    put_number(m, "mm_tsa_width", width);
     if (x->seeded)
         put_number(m, "mm_seed", c->seed);
 }

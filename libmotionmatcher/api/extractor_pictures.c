@@ -14,6 +14,8 @@ enum {
     map_side = 384,     /* of the one frame-to-frame map */
     places_side = 1024, /* of the maps of all places together */
     gap = 2,
+    letter_scale = 2,
+    longest_label = 12 * MM_LETTER_PITCH,
     most_width = 16384
 };
 
@@ -55,7 +57,7 @@ static void widen(mm_heat_map *map, float value)
 
 /* Every token has colours of its own, the same in all frames. */
 static void draw_strip(const mm_extractor *x, const strip *s, int64_t token, mm_frames *canvas,
-                       int64_t y)
+                       int64_t left, int64_t y)
 {
     mm_heat_map map = {
         .values = x->ca + token,
@@ -70,7 +72,7 @@ static void draw_strip(const mm_extractor *x, const strip *s, int64_t token, mm_
         widen(&map, x->ca[i * s->tokens + token]);
     for (int64_t f = 0; f < s->frames; f++) {
         map.values = x->ca + f * s->rows * map.row_stride + token;
-        mm_canvas_draw_heat(canvas, f * (s->cell_width + gap), y, s->scale, &map);
+        mm_canvas_draw_heat(canvas, left + f * (s->cell_width + gap), y, s->scale, &map);
     }
 }
 
@@ -88,14 +90,20 @@ static mm_status write_picture(mm_extractor *x, const char *directory, const cha
     return status;
 }
 
-/* "ca-03-circle.png". Bytes that file names should not have are left out. */
-static void name_strip(const mm_extractor *x, int64_t token, char *out, size_t size)
+/* The word for a token in labels and file names. */
+static const char *word_of(const mm_extractor *x, int64_t token)
 {
     const char *text = mm_extractor_token(x, token);
     if (token == 0 || token + 1 == x->clip.tokens)
-        text = token == 0 ? "start" : "end";
+        return token == 0 ? "start" : "end";
+    return text ? text : "";
+}
+
+/* "ca-03-circle.png". Bytes that file names should not have are left out. */
+static void name_strip(const mm_extractor *x, int64_t token, char *out, size_t size)
+{
     size_t n = (size_t)snprintf(out, size, "ca-%02lld-", (long long)token), begin = n;
-    for (const unsigned char *c = (const unsigned char *)(text ? text : ""); *c; c++) {
+    for (const unsigned char *c = (const unsigned char *)word_of(x, token); *c; c++) {
         bool letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z');
         if ((letter || (*c >= '0' && *c <= '9') || *c >= 0x80) && n + 8 < size)
             out[n++] = (char)*c;
@@ -110,22 +118,57 @@ static mm_status write_strips(mm_extractor *x, const strip *s, const char *direc
         char name[128];
         mm_frames canvas;
         MM_TRY(mm_canvas_create(&canvas, strip_width(s), s->cell_height, error));
-        draw_strip(x, s, i, &canvas, 0);
+        draw_strip(x, s, i, &canvas, 0, 0);
         name_strip(x, i, name, sizeof(name));
         MM_TRY(write_picture(x, directory, name, &canvas, error));
     }
     return MM_OK;
 }
 
-static mm_status draw_frames(const mm_extractor *x, const strip *s, mm_frames *canvas,
+static mm_status draw_frames(const mm_extractor *x, const strip *s, mm_frames *canvas, int64_t left,
                              mm_error *error)
 {
     mm_frames small;
     MM_TRY(mm_frames_scale(&small, &x->clip.frames, (int32_t)s->cell_width, (int32_t)s->cell_height,
                            MM_SCALING_BICUBIC, error));
     for (int64_t f = 0; f < s->frames; f++)
-        mm_canvas_paste(canvas, f * (s->cell_width + gap), 0, &small, f);
+        mm_canvas_paste(canvas, left + f * (s->cell_width + gap), 0, &small, f);
     mm_frames_free(&small);
+    return MM_OK;
+}
+
+/* Room for the longest word. */
+static int64_t label_width(const mm_extractor *x)
+{
+    int64_t longest = 0;
+    for (int64_t i = 0; i < x->clip.tokens; i++) {
+        int64_t width = mm_lettering_width(word_of(x, i));
+        longest = width > longest ? width : longest;
+    }
+    longest = longest < longest_label ? longest : longest_label;
+    return (longest + MM_LETTER_PITCH) * letter_scale;
+}
+
+/* In the middle of the row; a word that is too long runs under its maps. */
+static void draw_label(const mm_extractor *x, const strip *s, int64_t token, mm_frames *canvas,
+                       int64_t y)
+{
+    int64_t room = s->cell_height - MM_LETTER_HEIGHT * letter_scale;
+    mm_canvas_write(canvas, letter_scale, y + (room > 0 ? room / 2 : 0), letter_scale,
+                    word_of(x, token));
+}
+
+static mm_status draw_sheet(const mm_extractor *x, const strip *s, mm_frames *canvas, int64_t left,
+                            mm_error *error)
+{
+    bool frames = x->clip.frames.data != NULL;
+    int64_t y = frames ? s->cell_height + gap : 0;
+    if (frames)
+        MM_TRY(draw_frames(x, s, canvas, left, error));
+    for (int64_t i = 0; i < x->clip.tokens; i++, y += s->cell_height + gap) {
+        draw_label(x, s, i, canvas, y);
+        draw_strip(x, s, i, canvas, left, y);
+    }
     return MM_OK;
 }
 
@@ -133,18 +176,15 @@ static mm_status draw_frames(const mm_extractor *x, const strip *s, mm_frames *c
 static mm_status write_sheet(mm_extractor *x, const strip *s, const char *directory,
                              mm_error *error)
 {
-    int64_t above = x->clip.frames.data ? 1 : 0, pitch = s->cell_height + gap;
+    int64_t rows = x->clip.tokens + (x->clip.frames.data ? 1 : 0), left = label_width(x);
     mm_frames canvas;
-    MM_TRY(
-        mm_canvas_create(&canvas, strip_width(s), (above + x->clip.tokens) * pitch - gap, error));
-    mm_status status = above ? draw_frames(x, s, &canvas, error) : MM_OK;
-    if (status != MM_OK) {
-        mm_frames_free(&canvas);
-        return status;
-    }
-    for (int64_t i = 0; i < x->clip.tokens; i++)
-        draw_strip(x, s, i, &canvas, (above + i) * pitch);
-    return write_picture(x, directory, "ca.png", &canvas, error);
+    MM_TRY(mm_canvas_create(&canvas, left + strip_width(s), rows * (s->cell_height + gap) - gap,
+                            error));
+    mm_status status = draw_sheet(x, s, &canvas, left, error);
+    if (status == MM_OK)
+        return write_picture(x, directory, "ca.png", &canvas, error);
+    mm_frames_free(&canvas);
+    return status;
 }
 
 static mm_heat_map frame_map(const float *values, int64_t frames, int64_t maps)

@@ -42,7 +42,7 @@ void mm_canvas_paste(mm_frames *canvas, int64_t x, int64_t y, const mm_frames *f
         memcpy(pixel(canvas, 0, x, y + row), pixel(frames, index, 0, row), (size_t)columns * 3);
 }
 
-static void fill(mm_frames *canvas, int64_t x, int64_t y, int64_t side, const uint8_t rgb[3])
+void mm_canvas_fill(mm_frames *canvas, int64_t x, int64_t y, int64_t side, const uint8_t rgb[3])
 {
     int64_t right = least(x + side, canvas->width), bottom = least(y + side, canvas->height);
     for (int64_t row = y; row < bottom; row++) {
@@ -60,7 +60,7 @@ void mm_canvas_draw_heat(mm_frames *canvas, int64_t x, int64_t y, int64_t scale,
         for (int64_t column = 0; column < map->width; column++) {
             float value = map->values[row * map->row_stride + column * map->column_stride];
             mm_heat_colour(range > 0 ? ((double)value - (double)map->low) / range : 0, rgb);
-            fill(canvas, x + column * scale, y + row * scale, scale, rgb);
+            mm_canvas_fill(canvas, x + column * scale, y + row * scale, scale, rgb);
         }
     }
 }

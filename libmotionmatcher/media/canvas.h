@@ -12,6 +12,15 @@ mm_status mm_canvas_create(mm_frames *out, int64_t width, int64_t height, mm_err
 void mm_canvas_paste(mm_frames *canvas, int64_t x, int64_t y, const mm_frames *frames,
                      int64_t index);
 
+/* A square. */
+void mm_canvas_fill(mm_frames *canvas, int64_t x, int64_t y, int64_t side, const uint8_t rgb[3]);
+
+/* lettering.c: black text, its upper left corner at (x, y). Letters are small ones; what is not
+   ASCII is a box. */
+enum { MM_LETTER_PITCH = 6, MM_LETTER_HEIGHT = 7 }; /* in pixels, at scale 1 */
+int64_t mm_lettering_width(const char *text);       /* likewise */
+void mm_canvas_write(mm_frames *canvas, int64_t x, int64_t y, int64_t scale, const char *text);
+
 /* Values with the range that the colours span. Element (row, column) is
    values[row * row_stride + column * column_stride]. */
 typedef struct mm_heat_map {

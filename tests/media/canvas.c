@@ -83,12 +83,48 @@ static void test_pasting(void **state)
     assert_int_equal(mm_canvas_create(&canvas, 70000, 2, &error), MM_ERR_USAGE);
 }
 
+/* Fills a picture of one letter's size. */
+static void draw_letter(const char *text, mm_frames *canvas)
+{
+    mm_error error = {0};
+    assert_int_equal(mm_canvas_create(canvas, MM_LETTER_PITCH, MM_LETTER_HEIGHT + 1, &error),
+                     MM_OK);
+    mm_canvas_write(canvas, 0, 0, 1, text);
+}
+
+static void test_letters(void **state)
+{
+    (void)state;
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789.,!?-_'\":;/&() *";
+    mm_frames drawn[sizeof(letters) - 1], other;
+    for (size_t i = 0; i < sizeof(letters) - 1; i++) {
+        const char text[] = {letters[i], '\0'};
+        draw_letter(text, &drawn[i]);
+        for (int k = 0; k < MM_LETTER_PITCH; k++) /* what keeps lines apart */
+            assert_int_equal(at(&drawn[i], k, MM_LETTER_HEIGHT)[0], 255);
+        for (int k = 0; k < MM_LETTER_HEIGHT; k++) /* and letters */
+            assert_int_equal(at(&drawn[i], MM_LETTER_PITCH - 1, k)[0], 255);
+        for (size_t j = 0; j < i; j++)
+            assert_memory_not_equal(drawn[i].data, drawn[j].data, MM_LETTER_PITCH * 8 * 3);
+    }
+    draw_letter("A", &other);
+    assert_memory_equal(other.data, drawn[0].data, MM_LETTER_PITCH * 8 * 3);
+    mm_frames_free(&other);
+    draw_letter("\xc3\xa9", &other); /* a box, as for '*' */
+    assert_memory_equal(other.data, drawn[sizeof(letters) - 2].data, MM_LETTER_PITCH * 8 * 3);
+    mm_frames_free(&other);
+    assert_int_equal(mm_lettering_width("a\xc3\xa9"), 2 * MM_LETTER_PITCH);
+    for (size_t i = 0; i < sizeof(letters) - 1; i++)
+        mm_frames_free(&drawn[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_colours),
         cmocka_unit_test(test_heat_maps),
         cmocka_unit_test(test_pasting),
+        cmocka_unit_test(test_letters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
