@@ -4,15 +4,16 @@
 
 #include "api/model_internal.h"
 #include "motionmatcher/lora.h"
-#include "training/lora.h"
+#include "weights/lora_layers.h"
 
 struct mm_lora {
-    mm_model *model;
-    mm_lora_set set;
+    mm_context *context;
+    mm_model *model; /* NULL: opened alone */
+    mm_lora_layers layers;
 };
 
-/* The file behind a path: a checkpoint directory stands for its lora.safetensors, or the released
-   code's lora/<step>_unet.pt. Fresh. MM_ERR_INPUT: neither is there. */
+/* The file behind a path: a directory stands for the LoRA that we, the released code, PEFT or
+   diffusers saved to it. Fresh. MM_ERR_INPUT: none is there. */
 mm_status mm_lora_resolve_path(const char *path, char **out, mm_error *error);
 
 #endif

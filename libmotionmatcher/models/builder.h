@@ -11,6 +11,7 @@
 #define MM_MODELS_BUILDER_H
 
 #include "graph/ops.h"
+#include "weights/lora_table.h"
 
 typedef enum mm_site_kind {
     MM_SITE_SPATIAL = 0, /* in a Transformer2DModel */
@@ -36,6 +37,8 @@ typedef struct mm_site_list {
 } mm_site_list;
 
 void mm_site_list_free(mm_site_list *list);
+/* All layers as the released code walks them; paths belong to the list of sites. */
+mm_status mm_site_list_order(const mm_site_list *list, mm_lora_order *out, mm_error *error);
 
 typedef struct mm_builder mm_builder;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Linear layers that can be adapted. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -10,6 +11,45 @@ void mm_site_list_free(mm_site_list *list)
     mm_arena_free(&list->arena);
     mm_free(list->site);
     *list = (mm_site_list){0};
+}
+
+/* Spatial transformers first, then temporal ones, each in the order of the modules. */
+static int compare_sites(const void *a, const void *b)
+{
+    const mm_lora_site *x = *(mm_lora_site *const *)a, *y = *(mm_lora_site *const *)b;
+    if (x->kind != y->kind)
+        return x->kind < y->kind ? -1 : 1;
+    return x->order < y->order ? -1 : x->order > y->order;
+}
+
+static void list_paths(mm_lora_site *const *sites, int32_t count, mm_lora_order *out)
+{
+    for (int32_t i = 0; i < count; i++) {
+        for (int32_t p = 0; p < sites[i]->count; p++)
+            out->path[out->count++] = sites[i]->path[p];
+        if (sites[i]->kind == MM_SITE_SPATIAL)
+            out->spatial = out->count;
+    }
+}
+
+mm_status mm_site_list_order(const mm_site_list *list, mm_lora_order *out, mm_error *error)
+{
+    const size_t count = (size_t)list->count, most = 3 * count * sizeof(*out->path);
+    mm_lora_site **sorted = mm_calloc(count, sizeof(*sorted));
+    *out = (mm_lora_order){.path = mm_calloc(3 * count, sizeof(*out->path))};
+    mm_status status =
+        sorted && out->path ? MM_OK : mm_fail_memory(error, "a list of layers", most);
+    if (status == MM_OK && count > 0) {
+        memcpy(sorted, list->site, count * sizeof(*sorted));
+        qsort(sorted, count, sizeof(*sorted), compare_sites);
+        list_paths(sorted, list->count, out);
+    }
+    if (status != MM_OK) {
+        mm_free(out->path);
+        out->path = NULL;
+    }
+    mm_free(sorted);
+    return status;
 }
 
 static mm_lora_site *find(const mm_site_list *list, const char *path)

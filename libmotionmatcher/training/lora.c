@@ -56,7 +56,7 @@ mm_status mm_lora_module_allocate(mm_lora_module *module, int64_t rank, mm_error
     return allocate_weight(&module->up, site->path[0], up, error);
 }
 
-int64_t mm_lora_site_rank_limit(const mm_lora_site *site)
+static int64_t rank_limit(const mm_lora_site *site)
 {
     return site->in_features < site->out_features ? site->in_features : site->out_features;
 }
@@ -88,7 +88,7 @@ mm_status mm_lora_set_create(mm_lora_set *out, const mm_site_list *sites, int64_
     int32_t clamped = 0;
     for (int32_t i = 0; status == MM_OK && i < out->count; i++) {
         mm_lora_module *module = &out->module[i];
-        int64_t limit = mm_lora_site_rank_limit(module->site);
+        int64_t limit = rank_limit(module->site);
         clamped += rank > limit ? module->site->count : 0;
         status = mm_lora_module_allocate(module, rank < limit ? rank : limit, error);
         if (status != MM_OK)

@@ -37,8 +37,8 @@ mm_status mm_lora_set_create_like(mm_lora_set *out, const mm_lora_set *like, mm_
 /* Bytes of all matrices. */
 size_t mm_lora_set_bytes(const mm_lora_set *set);
 
-/* Reads PEFT names, or the released code's positional list. MM_ERR_INPUT: for another model, a rank
-   of 0 or above a layer's sides, a half without its other, nothing that applies. */
+/* Reads every layout that weights/lora_table.h knows. MM_ERR_INPUT: for another model, a rank of 0
+   or above a layer's sides, a half without its other, nothing that applies. */
 mm_status mm_lora_set_load(mm_lora_set *out, const mm_site_list *sites, const char *path,
                            const mm_logger *logger, mm_error *error);
 /* Reads PEFT-named tensors with a prefix before "unet." (or none) from an open file into a set that
@@ -69,8 +69,6 @@ const char *mm_lora_set_get_metadata(const mm_lora_set *set, const char *key);
 
 /* PEFT safetensors with the set's metadata and a LoraConfig in lora_adapter_metadata. */
 mm_status mm_lora_set_save(mm_lora_set *set, const char *path, mm_error *error);
-/* The released code's list [up0, down0, ...]. Every target of the model must be adapted. */
-mm_status mm_lora_set_save_list(mm_lora_set *set, const char *path, mm_error *error);
 
 /* How a set enters a network: user data of mm_lora_adapt. Several are added up. */
 typedef struct mm_lora_use {

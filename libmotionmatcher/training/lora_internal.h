@@ -9,7 +9,5 @@
 mm_status mm_lora_set_begin(mm_lora_set *set, const mm_site_list *sites, mm_error *error);
 /* Zeroed matrices of that rank. */
 mm_status mm_lora_module_allocate(mm_lora_module *module, int64_t rank, mm_error *error);
-/* min(in, out). */
-int64_t mm_lora_site_rank_limit(const mm_lora_site *site);
 
 #endif

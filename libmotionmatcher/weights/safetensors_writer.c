@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
 
@@ -54,6 +53,7 @@ typedef struct content {
     const mm_tensor_entry **tensors; /* sorted by name */
     const mm_metadata_entry **metadata;
     size_t count, metadata_count;
+    const mm_tensor_source *source; /* of entries without data */
 } content;
 
 static mm_status check_names(const content *c, const char *path, mm_error *error)
@@ -92,8 +92,13 @@ static mm_status write_header(mm_output_file *file, const content *c, mm_error *
 static mm_status write_content(mm_output_file *file, const content *c, mm_error *error)
 {
     MM_TRY(write_header(file, c, error));
-    for (size_t i = 0; i < c->count; i++)
-        MM_TRY(mm_output_file_write(file, c->tensors[i]->data, tensor_bytes(c->tensors[i]), error));
+    for (size_t i = 0; i < c->count; i++) {
+        const mm_tensor_entry *tensor = c->tensors[i];
+        if (tensor->data || !c->source)
+            MM_TRY(mm_output_file_write(file, tensor->data, tensor_bytes(tensor), error));
+        else
+            MM_TRY(c->source->write(c->source->user, tensor, file, error));
+    }
     return MM_OK;
 }
 
@@ -113,10 +118,18 @@ mm_status mm_safetensors_write(const char *path, const mm_tensor_entry *tensors,
                                const mm_metadata_entry *metadata, size_t metadata_count,
                                mm_error *error)
 {
+    return mm_safetensors_write_from(path, tensors, count, metadata, metadata_count, NULL, error);
+}
+
+mm_status mm_safetensors_write_from(const char *path, const mm_tensor_entry *tensors, size_t count,
+                                    const mm_metadata_entry *metadata, size_t metadata_count,
+                                    const mm_tensor_source *source, mm_error *error)
+{
     content c = {.tensors = mm_calloc(count, sizeof(*c.tensors)),
                  .metadata = mm_calloc(metadata_count, sizeof(*c.metadata)),
                  .count = count,
-                 .metadata_count = metadata_count};
+                 .metadata_count = metadata_count,
+                 .source = source};
     mm_status status;
     if (c.tensors && c.metadata) {
         for (size_t i = 0; i < count; i++)

@@ -10,6 +10,7 @@
 #define MM_WEIGHTS_TENSOR_FILE_H
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/shape.h"
 
@@ -68,6 +69,18 @@ typedef struct mm_metadata_entry {
 mm_status mm_safetensors_write(const char *path, const mm_tensor_entry *tensors, size_t count,
                                const mm_metadata_entry *metadata, size_t metadata_count,
                                mm_error *error);
+/* Writes the numbers of entries without data, in the order of their names, with
+   mm_output_file_write. */
+typedef struct mm_tensor_source {
+    mm_status (*write)(void *user, const mm_tensor_entry *entry, mm_output_file *file,
+                       mm_error *error);
+    void *user;
+} mm_tensor_source;
+
+/* The same for tensors that are not in memory all at once. */
+mm_status mm_safetensors_write_from(const char *path, const mm_tensor_entry *tensors, size_t count,
+                                    const mm_metadata_entry *metadata, size_t metadata_count,
+                                    const mm_tensor_source *source, mm_error *error);
 /* Writes the released code's LoRA file: a torch zip archive whose pickle is a flat list of f32
    Parameters, in the order given (names are not stored). Atomic. torch.load must open it, with
    weights_only too. */

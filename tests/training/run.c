@@ -279,11 +279,11 @@ static void test_lora_round_trip(void **state)
     assert_int_equal(mm_lora_rank(lora), 4);
     assert_string_equal(mm_lora_metadata(lora, "mm_min_timestep"), "500");
     assert_string_equal(mm_lora_metadata(lora, "mm_prompt"), "a red circle");
-    OK(mm_lora_save(lora, list));
-    FAILS(mm_lora_save(lora, "x.bin"), MM_ERR_USAGE, "ends with");
+    OK(mm_lora_save(lora, list, "pt"));
+    FAILS(mm_lora_save(lora, "x.bin", NULL), MM_ERR_USAGE, "ends with");
     mm_lora_free(&lora);
     OK(mm_lora_open(&lora, model, list));
-    OK(mm_lora_save(lora, back));
+    OK(mm_lora_save(lora, back, NULL));
     mm_lora_free(&lora);
     assert_same_lora(file, back);
     mm_free(checkpoint);

@@ -82,7 +82,7 @@ bool cli_begin(cli_state *cli, const cli_tool *tool, int argc, char **argv, mm_s
     return cli->help || cli->version;
 }
 
-mm_status cli_open_model(cli_state *cli, const char *directory, mm_model **out)
+mm_status cli_open_context(cli_state *cli)
 {
     mm_status status = mm_context_create(&cli->context, cli->context_options);
     if (status != MM_OK)
@@ -90,7 +90,13 @@ mm_status cli_open_model(cli_state *cli, const char *directory, mm_model **out)
     mm_context_set_log(cli->context, cli_report_log, cli);
     mm_context_set_events(cli->context, cli_report_event, cli);
     cli_connect_signals(cli->context);
-    return mm_model_open(out, cli->context, directory);
+    return MM_OK;
+}
+
+mm_status cli_open_model(cli_state *cli, const char *directory, mm_model **out)
+{
+    mm_status status = cli_open_context(cli);
+    return status == MM_OK ? mm_model_open(out, cli->context, directory) : status;
 }
 
 int cli_end(cli_state *cli, mm_status status)

@@ -70,7 +70,9 @@ int cli_run_command(const cli_tool *tool, int argc, char **argv);
 /* Parses everything, loads the config and answers --help, --version and --print-config. When it
    returns true the tool shall end with cli_end(cli, *status). */
 bool cli_begin(cli_state *cli, const cli_tool *tool, int argc, char **argv, mm_status *status);
-/* Creates the context, connects reports and signals, and opens the model. */
+/* Creates the context, and connects reports and signals. */
+mm_status cli_open_context(cli_state *cli);
+/* The same, and opens the model. */
 mm_status cli_open_model(cli_state *cli, const char *directory, mm_model **out);
 /* Reports a failure, frees everything and returns the exit code. */
 int cli_end(cli_state *cli, mm_status status);

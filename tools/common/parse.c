@@ -251,7 +251,9 @@ mm_status cli_parse(cli_state *cli, int argc, char **argv)
     while (s.next < s.end) {
         const char *argument = *s.next++;
         mm_status status = MM_OK;
-        if (operands_only || argument[0] != '-' || !argument[1])
+        /* "-0.5" is a number: no option begins with a digit. */
+        if (operands_only || argument[0] != '-' || !argument[1] ||
+            strchr("0123456789.", argument[1]))
             status = take_operand(cli, argument);
         else if (strcmp(argument, "--") == 0)
             operands_only = true;
