@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Changing LoRAs and writing them. */
+#include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -168,12 +170,25 @@ static mm_status copy_config(const char *model, const char *directory, mm_error 
     return status;
 }
 
+/* A full disk is better met before gigabytes are written. */
+static mm_status check_space(const mm_tensor_file *file, const char *directory, mm_error *error)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < mm_tensor_file_count(file); i++) {
+        const mm_tensor_info *info = mm_tensor_file_info(file, i);
+        bytes += (uint64_t)mm_shape_elements(&info->shape) * mm_dtype_bytes(info->dtype);
+    }
+    return mm_directory_check_space(directory, bytes, error);
+}
+
 static mm_status fuse_weights(const mm_lora *lora, const char *directory, mm_error *error)
 {
     mm_tensor_file *file = NULL;
     char *path = mm_path_join(directory, UNET_STEM ".safetensors");
     mm_status status = path ? mm_tensor_file_open(&file, lora->model->parts.unet.path, error)
                             : mm_fail_memory(error, "a path", strlen(directory));
+    if (status == MM_OK)
+        status = check_space(file, directory, error);
     if (status == MM_OK)
         status = mm_lora_fuse_file(&lora->layers, file, path, &lora->context->stop, error);
     mm_tensor_file_close(&file);
@@ -194,18 +209,32 @@ static void remove_directory(const char *directory)
     rmdir(directory);
 }
 
+static bool is_free(const char *directory)
+{
+    DIR *entries = opendir(directory);
+    bool empty = entries != NULL;
+    if (!entries)
+        return errno == ENOENT;
+    for (const struct dirent *e; empty && (e = readdir(entries));)
+        empty = strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0;
+    closedir(entries);
+    return empty;
+}
+
 /* Written under another name beside it, so that the directory appears whole. rename() replaces an
    empty directory and nothing else. */
 static mm_status fuse_into(const mm_lora *lora, const char *directory, const char *temporary,
                            mm_error *error)
 {
+    if (!is_free(directory))
+        return mm_fail(error, MM_ERR_RUNTIME, "%s: is in the way: it must not exist, or be empty",
+                       directory);
     MM_TRY(mm_directory_create(temporary, error));
     mm_status status = copy_config(lora->model->parts.directory, temporary, error);
     if (status == MM_OK)
         status = fuse_weights(lora, temporary, error);
     if (status == MM_OK && rename(temporary, directory) != 0)
-        status = mm_fail(error, MM_ERR_RUNTIME,
-                         "%s: cannot be created: %m (it must not exist, or be empty)", directory);
+        status = mm_fail(error, MM_ERR_RUNTIME, "%s: cannot be created: %m", directory);
     if (status != MM_OK)
         remove_directory(temporary);
     return status;

@@ -23,8 +23,8 @@ typedef struct mm_tensor_info {
 } mm_tensor_info;
 
 /* Opens a tensor file, or an index ("*.index*.json") with all its shards. A dict that wraps the
-   tensors under "state_dict" or "model" is unwrapped. MM_ERR_INPUT, MM_ERR_UNSUPPORTED (legacy or TorchScript
-   archives and other recognised formats), MM_ERR_MEMORY. */
+   tensors under "state_dict" or "model" is unwrapped. MM_ERR_INPUT, MM_ERR_UNSUPPORTED (legacy or
+   TorchScript archives and other recognised formats), MM_ERR_MEMORY. */
 mm_status mm_tensor_file_open(mm_tensor_file **out, const char *path, mm_error *error);
 void mm_tensor_file_close(mm_tensor_file **file);
 

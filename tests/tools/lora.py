@@ -227,7 +227,7 @@ class Lora(unittest.TestCase):
         self.fails(2, says="usage")
         self.fails(2, "info", says="usage")
         self.fails(2, "merge", plain, says="usage")
-        self.fails(2, "unmerge", plain, "x.safetensors", says="usage")
+        self.fails(2, "unmerge", plain, "x.safetensors", says="unknown command")
         self.fails(2, "convert", plain, "x.safetensors", "--to", "onnx", says="peft|pt|kohya")
         self.fails(2, "convert", plain, "x.pt", "--to", "kohya", says=".safetensors")
         self.fails(2, "convert", plain, "x.bin", says=".safetensors")
