@@ -57,7 +57,7 @@ static mm_status prepare(cli_state *cli, int argc, char **argv)
         status = cli_fail(cli, MM_ERR_MEMORY, "not enough memory");
     if (status == MM_OK)
         status = cli_parse(cli, argc, argv);
-    if (status != MM_OK || cli->help || cli->version)
+    if (status != MM_OK || cli->help || cli->version || cli->describe)
         return status;
     status = load_config(cli);
     if (status == MM_OK) {
@@ -79,7 +79,9 @@ bool cli_begin(cli_state *cli, const cli_tool *tool, int argc, char **argv, mm_s
         cli_print_help(tool);
     else if (cli->version)
         *status = cli_print_version(cli);
-    return cli->help || cli->version;
+    else if (cli->describe)
+        *status = cli_describe(cli);
+    return cli->help || cli->version || cli->describe;
 }
 
 mm_status cli_open_context(cli_state *cli)

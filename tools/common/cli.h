@@ -47,7 +47,7 @@ typedef struct cli_state {
     mm_options *options; /* of tool->table */
     mm_options *context_options;
     mm_context *context;
-    const char *config;
+    const char *config, *describe;
     const char **operands;
     size_t operand_count;
     bool help, version, print_config, dry_run, quiet, json;
@@ -95,6 +95,8 @@ mm_status cli_parse(cli_state *cli, int argc, char **argv);
 void cli_print_help(const cli_tool *tool);
 mm_status cli_print_version(cli_state *cli);
 mm_status cli_print_config(cli_state *cli);
+/* describe.c: the manual page or a shell's completions, as --describe asks for. */
+mm_status cli_describe(cli_state *cli);
 /* nearest.c: the option of this tool that a mistyped name most likely means; NULL for none. The
    result is valid until the next call. */
 const char *cli_nearest(const cli_tool *tool, const char *name);

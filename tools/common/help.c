@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "rows.h"
 #include "motionmatcher/version.h"
 #include "motionmatcher/video.h"
 
@@ -18,19 +19,10 @@ const cli_extra cli_common_help[] = {
     {"json", "", "one JSON object a line on standard output", NULL, NULL},
     {"help", "", "print this text", NULL, NULL},
     {"version", "", "print versions", NULL, NULL},
+    {"describe", "man|bash|zsh|fish", "print the manual page or a shell's completions, and end",
+     NULL, NULL},
     {0},
 };
-
-static const char *find_letters(const cli_tool *tool, const char *name)
-{
-    if (strcmp(name, "help") == 0)
-        return "h";
-    for (const cli_short *row = tool->shorts; row && row->letters; row++) {
-        if (row->kind == CLI_SHORT_OPTION && strcmp(row->name, name) == 0)
-            return row->letters;
-    }
-    return NULL;
-}
 
 /* Words, broken at WIDTH, behind COLUMN. `at` is where the cursor stands. */
 static void print_wrapped(const char *text, int at)
@@ -52,56 +44,13 @@ static void print_wrapped(const char *text, int at)
     putchar('\n');
 }
 
-static int print_name(const cli_tool *tool, const char *name, const char *unit)
+static void print_row(void *user, const cli_row *row)
 {
-    const char *letters = find_letters(tool, name);
-    int at = letters ? printf("  -%s, --", letters) : printf("  --");
-    for (const char *c = name; *c; c++)
-        at += printf("%c", *c == '_' ? '-' : *c);
-    return at + (*unit ? printf(" %s", unit) : 0);
-}
-
-static void print_extras(const cli_tool *tool, const cli_extra *extras)
-{
-    for (const cli_extra *extra = extras; extra && extra->name; extra++)
-        print_wrapped(extra->help, print_name(tool, extra->name, extra->unit));
-}
-
-static const char *shown_unit(const mm_option_info *info)
-{
-    if (*info->unit)
-        return info->unit;
-    if (strcmp(info->type, "flag") == 0)
-        return "";
-    return strcmp(info->type, "integer") == 0 || strcmp(info->type, "real") == 0 ? "number"
-                                                                                 : "text";
-}
-
-/* The library's default seed is a number; the tools choose one. */
-static const char *default_text(const mm_option_info *info)
-{
-    return strcmp(info->name, "seed") == 0 ? "chosen and printed" : info->fallback;
-}
-
-static void print_option(const cli_tool *tool, const mm_option_info *info)
-{
-    char text[1024];
-    bool number = strcmp(info->type, "integer") == 0 || strcmp(info->type, "real") == 0;
-    size_t n = (size_t)snprintf(text, sizeof(text), "%s", info->help);
-    if (number && n < sizeof(text))
-        n += (size_t)snprintf(text + n, sizeof(text) - n, " (%.16g..%.16g)", info->low, info->high);
-    if (*info->fallback && n < sizeof(text))
-        snprintf(text + n, sizeof(text) - n, " [%s]", default_text(info));
-    print_wrapped(text, print_name(tool, info->name, shown_unit(info)));
-}
-
-static void print_table(const cli_tool *tool, const char *table)
-{
-    for (size_t i = 0; i < mm_option_count(table); i++) {
-        mm_option_info info = {.struct_size = sizeof(info)};
-        if (mm_option_describe(table, i, &info) == MM_OK)
-            print_option(tool, &info);
-    }
+    (void)user;
+    int at =
+        row->letters ? printf("  -%s, --%s", row->letters, row->name) : printf("  --%s", row->name);
+    at += *row->unit ? printf(" %s", row->unit) : 0;
+    print_wrapped(row->help, at);
 }
 
 static void print_commands(const cli_command *const *commands)
@@ -118,16 +67,16 @@ void cli_print_help(const cli_tool *tool)
         print_commands(tool->commands);
     if (tool->extras && tool->extras->name)
         printf("\nWhat to do\n");
-    print_extras(tool, tool->extras);
+    cli_visit_extras(tool, tool->extras, print_row, NULL);
     if (tool->table) {
         printf(
             "\nOptions (also keys of a config file; range in parentheses, default in brackets)\n");
-        print_table(tool, tool->table);
+        cli_visit_table(tool, tool->table, print_row, NULL);
     }
     printf("\nMachine\n");
-    print_table(tool, "context");
+    cli_visit_table(tool, "context", print_row, NULL);
     printf("\nGeneral\n");
-    print_extras(tool, cli_common_help);
+    cli_visit_extras(tool, cli_common_help, print_row, NULL);
     printf("\nExit status: 0 done, 1 failed while running, 2 wrong usage, 3 bad input, 4 not "
            "supported,\n"
            "5 not enough memory, 6 no such device, 7 a number is not finite, 130 interrupted.\n");

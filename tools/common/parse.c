@@ -169,6 +169,8 @@ static mm_status take_option(scan *s, const char *shown, const char *name, const
         return take_flag(s->cli, shown, attached, negated, flag);
     if (extra)
         return take_value(s, shown, attached, extra->text);
+    if (strcmp(name, "describe") == 0)
+        return take_value(s, shown, attached, &s->cli->describe);
     if (strcmp(name, "config") == 0)
         return take_value(s, shown, attached, &s->cli->config);
     if (strcmp(name, "set") == 0) {
@@ -263,7 +265,7 @@ mm_status cli_parse(cli_state *cli, int argc, char **argv)
             status = take_short(&s, argument);
         if (status != MM_OK)
             return status;
-        if (cli->help || cli->version)
+        if (cli->help || cli->version || cli->describe)
             return MM_OK;
     }
     return MM_OK;
