@@ -15,6 +15,7 @@
 #include "backends/cpu/cpu.h"
 #include "base/memory.h"
 #include "metrics/tracker/tracker_passes.h"
+#include "profile.h"
 
 typedef struct settings {
     const char *model;
@@ -78,21 +79,6 @@ static void fill_inputs(mm_graph *graph, mm_executable *executable)
     }
 }
 
-static void report_ops(const mm_graph *graph, const double *seconds)
-{
-    double time[MM_OP_COUNT] = {0}, flops[MM_OP_COUNT] = {0};
-    for (int32_t id = 0; id < graph->count; id++) {
-        const mm_node *node = graph->node[id];
-        time[node->op] += seconds[id];
-        flops[node->op] += seconds[id] > 0 ? mm_op_describe(node->op)->flops(node) : 0.0;
-    }
-    for (int op = 0; op < MM_OP_COUNT; op++) {
-        if (time[op] > 0)
-            printf("  %-20s %8.3f s %8.1f GFLOP/s\n", mm_op_describe((mm_op)op)->name, time[op],
-                   flops[op] / time[op] * 1e-9);
-    }
-}
-
 /* Seconds of a second run, when memory and kernels are warm. */
 static double measure(const char *name, mm_graph *graph, mm_node *const *outputs, int32_t count)
 {
@@ -110,7 +96,7 @@ static double measure(const char *name, mm_graph *graph, mm_node *const *outputs
     double time = now() - start;
     printf("%s: %.3f s, %.1f GFLOP/s, %zu MiB\n", name, time, summary.flops / time * 1e-9,
            summary.arena_bytes >> 20);
-    report_ops(graph, seconds);
+    profile_print(graph, seconds, 1);
     mm_free(seconds);
     mm_executable_free(&executable);
     mm_graph_free(&graph);

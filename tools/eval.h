@@ -5,7 +5,7 @@
 
 #include "common/cli.h"
 
-extern const cli_command eval_features;
+extern const cli_command eval_features, eval_retrieve;
 
 /* The prompt of a video where none was given: what the .json beside it says, to be freed with
    mm_string_free(); *out is NULL where one was given. MM_ERR_USAGE: neither is there. */

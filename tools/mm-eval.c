@@ -4,6 +4,7 @@
 /* A command is a file eval_<name>.c, a line in eval.h, and one here. */
 static const cli_command *const commands[] = {
     &eval_features,
+    &eval_retrieve,
     NULL,
 };
 

@@ -6,7 +6,7 @@
  * files, command lines and help texts.
  *
  * Tables: "context" (device, precision, threads, memory budget), "train", "sample", "features",
- * "evaluate".
+ * "evaluate", "retrieve".
  *
  * Values are texts in C locale: "384", "5e-4", "true", "16G", a word of a choice. '-' and '_' in
  * names are the same. The keys of the released MotionMatcher code's configuration files, with their

@@ -1,85 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Which videos are scored, and what they show. */
-#include <dirent.h>
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "api/evaluator_internal.h"
 #include "api/video_internal.h"
+#include "api/video_list.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
-
-/* Paths while a folder is read. */
-typedef struct path_list {
-    char **item;
-    size_t count, capacity;
-} path_list;
-
-static void free_paths(path_list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        mm_free(list->item[i]);
-    mm_free(list->item);
-}
-
-static bool is_video_name(const char *name)
-{
-    static const char *const endings[] = {".mp4", ".mkv", ".mov", ".webm", ".avi", ".gif"};
-    const char *dot = strrchr(name, '.');
-    for (size_t i = 0; dot && i < sizeof(endings) / sizeof(*endings); i++) {
-        if (strcasecmp(dot, endings[i]) == 0)
-            return name[0] != '.';
-    }
-    return false;
-}
-
-static mm_status append_path(path_list *list, const char *folder, const char *name, mm_error *error)
-{
-    if (list->count == list->capacity) {
-        size_t capacity = list->capacity ? 2 * list->capacity : 64;
-        char **grown = mm_realloc(list->item, capacity * sizeof(*grown));
-        if (!grown)
-            return mm_fail_memory(error, "a list of videos", capacity * sizeof(*grown));
-        list->item = grown;
-        list->capacity = capacity;
-    }
-    char *path = mm_path_join(folder, name);
-    if (!path)
-        return mm_fail_memory(error, "a path", strlen(folder) + strlen(name));
-    if (mm_path_is_directory(path))
-        mm_free(path);
-    else
-        list->item[list->count++] = path;
-    return MM_OK;
-}
-
-static int compare_paths(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static mm_status list_folder(path_list *list, const char *folder, mm_error *error)
-{
-    DIR *directory = opendir(folder);
-    if (!directory)
-        return mm_fail(error, MM_ERR_INPUT, "%s: cannot be opened: %s", folder, strerror(errno));
-    mm_status status = MM_OK;
-    for (struct dirent *entry; status == MM_OK && (entry = readdir(directory));) {
-        if (is_video_name(entry->d_name))
-            status = append_path(list, folder, entry->d_name, error);
-    }
-    closedir(directory);
-    if (status == MM_OK && list->count == 0)
-        return mm_fail(error, MM_ERR_INPUT,
-                       "%s: no videos in this folder (.mp4, .mkv, .mov, .webm, .avi or .gif)",
-                       folder);
-    if (status == MM_OK)
-        qsort(list->item, list->count, sizeof(*list->item), compare_paths);
-    return status;
-}
 
 /* Fresh: what was given, else the option, else the description beside the video. */
 static mm_status find_prompt(const mm_evaluator *e, const char *path, const char *given, char **out,
@@ -142,14 +70,14 @@ static void drop_videos(mm_evaluator *e, size_t count)
 static mm_status add_folder(mm_evaluator *e, const char *folder, const char *prompt,
                             mm_error *error)
 {
-    path_list list = {0};
+    mm_video_list list;
     size_t before = e->video_count;
-    mm_status status = list_folder(&list, folder, error);
+    mm_status status = mm_video_list_folder(&list, folder, error);
     for (size_t i = 0; status == MM_OK && i < list.count; i++)
         status = add_video(e, list.item[i], prompt, error);
     if (status != MM_OK)
         drop_videos(e, before);
-    free_paths(&list);
+    mm_video_list_free(&list);
     return status;
 }
 

@@ -38,6 +38,12 @@ static const mm_option_row evaluate_rows[] = {
 #include "metrics/options.def"
 };
 #undef MM_CONFIG
+
+#define MM_CONFIG mm_retrieve_config
+static const mm_option_row retrieve_rows[] = {
+#include "metrics/retrieve_options.def"
+};
+#undef MM_CONFIG
 #undef MM_OPTION
 
 #define COUNT(rows) (sizeof(rows) / sizeof(*(rows)))
@@ -52,12 +58,14 @@ const mm_option_table mm_feature_table = {"features", feature_rows, COUNT(featur
                                           sizeof(mm_feature_config)};
 const mm_option_table mm_evaluate_table = {"evaluate", evaluate_rows, COUNT(evaluate_rows),
                                            sizeof(mm_evaluate_config)};
+const mm_option_table mm_retrieve_table = {"retrieve", retrieve_rows, COUNT(retrieve_rows),
+                                           sizeof(mm_retrieve_config)};
 
 const mm_option_table *mm_option_table_find(const char *name)
 {
     static const mm_option_table *const all[] = {&mm_context_table, &mm_train_table,
                                                  &mm_sample_table, &mm_feature_table,
-                                                 &mm_evaluate_table};
+                                                 &mm_evaluate_table, &mm_retrieve_table};
     for (size_t i = 0; i < COUNT(all); i++) {
         if (strcmp(all[i]->name, name) == 0)
             return all[i];

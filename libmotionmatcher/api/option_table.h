@@ -33,7 +33,7 @@ typedef struct mm_option_table {
 } mm_option_table;
 
 extern const mm_option_table mm_context_table, mm_train_table, mm_sample_table, mm_feature_table,
-    mm_evaluate_table;
+    mm_evaluate_table, mm_retrieve_table;
 
 /* NULL for an unknown name. */
 const mm_option_table *mm_option_table_find(const char *name);

@@ -47,6 +47,11 @@ const mm_evaluate_config *mm_options_evaluate(const mm_options *options)
     return options->table == &mm_evaluate_table ? options->config : NULL;
 }
 
+const mm_retrieve_config *mm_options_retrieve(const mm_options *options)
+{
+    return options->table == &mm_retrieve_table ? options->config : NULL;
+}
+
 static mm_status set_defaults(mm_options *options, mm_error *error)
 {
     for (size_t i = 0; i < options->table->count; i++) {
@@ -85,7 +90,7 @@ mm_status mm_options_make(mm_options **out, const char *table, mm_error *error)
         return mm_fail(
             error, MM_ERR_USAGE,
             "there is no table of options '%s'; there are context, train, sample, features, "
-            "evaluate",
+            "evaluate, retrieve",
             table);
     return make(out, found, error);
 }

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "metrics/config.h"
+#include "metrics/retrieve_config.h"
 #include "motion/config.h"
 #include "motionmatcher/options.h"
 #include "sampling/config.h"
@@ -32,6 +33,7 @@ const mm_train_config *mm_options_train(const mm_options *options);
 const mm_sample_config *mm_options_sample(const mm_options *options);
 const mm_evaluate_config *mm_options_evaluate(const mm_options *options);
 const mm_feature_config *mm_options_features(const mm_options *options);
+const mm_retrieve_config *mm_options_retrieve(const mm_options *options);
 
 /* A deep copy, sources included. */
 mm_status mm_options_copy(mm_options **out, const mm_options *options, mm_error *error);

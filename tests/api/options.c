@@ -44,7 +44,7 @@ static void assert_refused(mm_options *options, const char *key, const char *val
 static void test_every_default_is_in_its_range(void **state)
 {
     (void)state;
-    static const char *const tables[] = {"context", "train", "sample", "evaluate"};
+    static const char *const tables[] = {"context", "train", "sample", "evaluate", "retrieve"};
     for (size_t t = 0; t < 4; t++) {
         mm_options *options = make(tables[t]);
         assert_true(mm_option_count(tables[t]) > 3);

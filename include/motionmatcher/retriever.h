@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/**
+ * @file retriever.h
+ * Finds videos of like motion by the method's motion features (MotionMatcher, arXiv 2502.13234,
+ * appendix C), and measures how well that works.
+ *
+ * Distances between two clips, by name; all but the first are mean squared differences:
+ * - "motion": spatial_weight times "ca" plus temporal_weight times "tsa";
+ * - "ca", "tsa": of the motion features at the option timestep, with the same noise for all clips;
+ * - "latents": of the clips' latents, without noise;
+ * - "residuals": of the differences between the latents of consecutive frames, likewise.
+ *
+ * Where it is known which videos should be found, the average precision of every distance is
+ * reported. It is known from the option positives, or with the option tracker_model: the videos of
+ * smallest motion discrepancy to the query.
+ *
+ * Order of calls: mm_retriever_create(); mm_retriever_add() for each video or folder;
+ * mm_retriever_run().
+ */
+#ifndef MOTIONMATCHER_RETRIEVER_H
+#define MOTIONMATCHER_RETRIEVER_H
+
+#include <stddef.h>
+
+#include "motionmatcher/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct mm_retriever mm_retriever;
+
+#define MM_RETRIEVED_VIDEO 1   /**< a video found for a query; nearest by "motion" first */
+#define MM_RETRIEVED_QUERY 2   /**< all videos of a query were reported */
+#define MM_RETRIEVED_MEAN 3    /**< means over all queries */
+#define MM_RETRIEVED_SKIPPED 4 /**< a video that cannot be read */
+
+/** Pointers are valid during the call. */
+typedef struct mm_retrieval {
+    uint32_t struct_size;          /**< set by the library; fields beyond it are not there */
+    int32_t kind;                  /**< MM_RETRIEVED_... */
+    const char *query;             /**< path; NULL for means and skipped videos */
+    const char *path;              /**< of the video found or skipped; else NULL */
+    mm_status status;              /**< of a skipped video: why */
+    const char *message;           /**< of a skipped video: what was wrong; else NULL */
+    int64_t rank;                  /**< of a video found, from 1 */
+    int32_t positive;              /**< of a video found: 1 or 0; -1 when that is not known */
+    int64_t positives, candidates; /**< of a query; for means: 0, and the number of queries */
+    size_t figure_count;
+    const char *const *figures; /**< names of the distances, see above */
+    const double *values;  /**< of a video found: distances; else average precisions, NaN when it is
+                              not known what should be found */
+    const double *spreads; /**< of the mean: standard deviations over the queries; else NULL */
+    double chance;         /**< the average precision that a random order has on average */
+} mm_retrieval;
+
+/** Called on the thread that runs. A non-zero return stops as mm_context_stop() does. */
+typedef int32_t (*mm_retrieval_callback)(void *user, const mm_retrieval *retrieval);
+
+/**
+ * Checks every setting and opens the tracker and the file of positives, if the options name them.
+ * @param out     receives the handle, which keeps the model alive; NULL on failure.
+ * @param options of table "retrieve", copied.
+ * @return MM_OK; MM_ERR_USAGE: neither query nor all, both positives and tracker_model, settings
+ * that do not fit the model; MM_ERR_INPUT: a file is missing, damaged or of another shape;
+ * MM_ERR_UNSUPPORTED; MM_ERR_MEMORY.
+ */
+MM_API mm_status mm_retriever_create(mm_retriever **out, mm_model *model,
+                                     const mm_options *options);
+/** Sets *retriever to NULL; accepts NULL. */
+MM_API void mm_retriever_free(mm_retriever **retriever);
+/**
+ * Adds a video, or every video of a folder (not of its subfolders) in the order of their names. The
+ * query of the options is there already; a path that was added before is not added again.
+ * @return MM_OK; MM_ERR_INPUT: a folder without videos; MM_ERR_MEMORY.
+ */
+MM_API mm_status mm_retriever_add(mm_retriever *retriever, const char *path);
+/** Number of videos, the query included. */
+MM_API size_t mm_retriever_video_count(const mm_retriever *retriever);
+/** The memory plan, without loading weights: reports MM_EVENT_PLAN. @return MM_OK; MM_ERR_INPUT: a
+ * video cannot be opened; MM_ERR_MEMORY. */
+MM_API mm_status mm_retriever_plan(mm_retriever *retriever);
+/**
+ * Looks at every video, then reports each query's videos and its average precisions, and at the end
+ * the means. A video that cannot be read is reported and left out.
+ * @param callback may be NULL.
+ * @return MM_OK; MM_ERR_USAGE: fewer than two videos, or positives that are not among them;
+ *         MM_ERR_INPUT: the query, or all videos but one, cannot be read; MM_ERR_RUNTIME: some
+ * videos were skipped; MM_ERR_NONFINITE; MM_ERR_CANCELLED; MM_ERR_MEMORY.
+ */
+MM_API mm_status mm_retriever_run(mm_retriever *retriever, mm_retrieval_callback callback,
+                                  void *user);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
