@@ -360,8 +360,14 @@ static int end(void **state)
     return 0;
 }
 
-int main(void)
+/* With a folder as argument: leaves the second model's weights there. */
+int main(int argc, char **argv)
 {
+    if (argc > 1) {
+        folder = argv[1];
+        mm_free(write_model(&models[1], NULL, NULL));
+        return 0;
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parity),
         cmocka_unit_test(test_videos),

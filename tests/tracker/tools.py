@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: BSD-2-Clause
+"""mm-eval motion-discrepancy and mm-eval retrieve with a small tracker of random weights: figures,
+events, files, and bad input.
+
+usage: tools.py TOOLS_DIR FIXTURES_DIR TRACKER_TEST FEATURES
+TRACKER_TEST: the program that writes a small tracker's weights"""
+import json
+import math
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+TOOLS, FIXTURES = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
+WRITER = sys.argv[3]
+MODEL = FIXTURES / "quickstart-model"
+SKIPPED = 77
+FEATURES = ["--width", 32, "--height", 32, "--num-frames", 4, "--seed", 1, "--threads", 1,
+            "--spatial-scale-factor", 2, "--temporal-scale-factor", 2]
+ROOM = tempfile.TemporaryDirectory()
+PATH = pathlib.Path(ROOM.name)
+VIDEOS = PATH / "videos"
+TRACKER = PATH / "narrow.safetensors"
+
+
+def make_video(path, source, frames):
+    path.parent.mkdir(exist_ok=True)
+    subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", source, "-frames:v", str(frames),
+                    "-c:v", "ffv1", path], check=True)
+    return path
+
+
+def setUpModule():
+    subprocess.run([WRITER, PATH], check=True)
+    make_video(PATH / "reference.avi", "testsrc2=size=64x48:rate=8", 4)
+    make_video(VIDEOS / "copy.avi", "testsrc2=size=64x48:rate=8", 4)
+    make_video(VIDEOS / "other.avi", "mandelbrot=size=40x56:rate=8", 4)
+    make_video(VIDEOS / "third.avi", "testsrc=size=32x32:rate=2", 4)
+    make_video(PATH / "short.avi", "testsrc=size=32x32:rate=2", 3)
+    make_video(PATH / "one.avi", "testsrc=size=32x32:rate=2", 1)
+    make_video(PATH / "grey-48.avi", "color=gray:size=48x48:rate=8", 4)
+    make_video(PATH / "grey-32.avi", "color=gray:size=32x32:rate=8", 4)
+    (PATH / "broken.avi").write_bytes((VIDEOS / "copy.avi").read_bytes()[:200])
+    (PATH / "empty").mkdir()
+
+
+def tearDownModule():
+    ROOM.cleanup()
+
+
+def run(command, *arguments, code=0):
+    done = subprocess.run([str(TOOLS / "mm-eval"), command, *map(str, arguments)],
+                          capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    return done
+
+
+def events(done, kind=None):
+    found = [json.loads(line) for line in done.stdout.strip().split("\n") if line]
+    return [event for event in found if kind in (None, event["event"])]
+
+
+def read_tensor(path, name, code):
+    data = path.read_bytes()
+    length, = struct.unpack("<Q", data[:8])
+    entry = json.loads(data[8:8 + length])[name]
+    first, last = entry["data_offsets"]
+    body = data[8 + length + first:8 + length + last]
+    return entry["shape"], struct.unpack(f"<{len(body) // struct.calcsize(code)}{code}", body)
+
+
+def read_tracks(path):
+    """Each point's coordinates, one list a point."""
+    (frames, points, _), values = read_tensor(path, "tracks", "f")
+    return [[values[(t * points + i) * 2 + axis] for t in range(frames) for axis in range(2)]
+            for i in range(points)]
+
+
+def discrepancy(a, b, area):
+    distance = [[math.fsum((x - y) ** 2 for x, y in zip(p, q)) for q in b] for p in a]
+    both = (math.fsum(map(min, distance)) / len(a) +
+            math.fsum(min(row[j] for row in distance) for j in range(len(b))) / len(b))
+    return both / (len(a[0]) * area)
+
+
+class Retrieve(unittest.TestCase):
+    def retrieve(self, *arguments, code=0):
+        return run("retrieve", "--model", MODEL, *FEATURES, "--json", *arguments, code=code)
+
+    def refuse(self, code, text, *arguments):
+        self.assertIn(text, self.retrieve(*arguments, code=code).stderr)
+
+    def test_ranking(self):
+        done = self.retrieve("--query", PATH / "reference.avi", "--prompt", "a test", VIDEOS)
+        found = events(done, "score")
+        self.assertEqual([e["rank"] for e in found], [1, 2, 3])
+        self.assertEqual(found[0]["path"], str(VIDEOS / "copy.avi"))
+        for name in ("motion", "ca", "tsa", "latents", "residuals"):
+            self.assertEqual(found[0][name], 0.0)
+            self.assertGreater(found[1][name], 0.0)
+        self.assertGreaterEqual(found[2]["motion"], found[1]["motion"])
+        weighted = 2000 * found[1]["ca"] + 2000 * found[1]["tsa"]
+        self.assertAlmostEqual(found[1]["motion"] / weighted, 1.0, places=8)
+        self.assertNotIn("positive", found[0])
+        self.assertIsNone(events(done, "mean")[0]["average_precision"])
+
+    def test_positives(self):
+        listed = PATH / "positives.txt"
+        listed.write_text("# of the test pattern\ncopy.avi\n")
+        done = self.retrieve("--query", PATH / "reference.avi", "--positives", listed, VIDEOS)
+        self.assertEqual([e["positive"] for e in events(done, "score")], [True, False, False])
+        query, = events(done, "query")
+        self.assertEqual((query["positives"], query["candidates"]), (1, 3))
+        self.assertEqual(query["average_precision"], 1.0)
+        self.assertAlmostEqual(query["chance"], (1 + 1 / 2 + 1 / 3) / 3)
+
+        listed.write_text("copy.avi, other.avi\r\nother.avi,copy.avi\nthird.avi,copy.avi\n")
+        done = self.retrieve("--all", "--positives", listed, VIDEOS)
+        queries, mean = events(done, "query"), events(done, "mean")[0]
+        self.assertEqual(mean["queries"], 3)
+        each = [query["average_precision_latents"] for query in queries]
+        self.assertAlmostEqual(mean["average_precision_latents"], sum(each) / 3)
+        self.assertAlmostEqual(mean["chance"], 0.75)
+
+    def test_tracker(self):
+        tracking = ["--tracker-model", TRACKER, "--tracker-size", "64x96", "--grid", 3]
+        done = self.retrieve("--query", PATH / "reference.avi", *tracking, VIDEOS)
+        self.assertEqual([e["positive"] for e in events(done, "score")], [True, False, False])
+        done = self.retrieve("--all", *tracking, "--positive-share", 0.7, VIDEOS)
+        self.assertEqual([query["positives"] for query in events(done, "query")], [1, 1, 1])
+
+    def test_bad_input(self):
+        video, listed = VIDEOS / "copy.avi", PATH / "strangers.txt"
+        listed.write_text("stranger.avi\n")
+        self.refuse(2, "--query", VIDEOS)
+        self.refuse(2, "at least two videos", "--query", video, video)
+        self.refuse(2, "'stranger.avi' is not among", "--query", video, "--positives", listed,
+                    VIDEOS)
+        self.refuse(3, "lacks a comma", "--all", "--positives", listed, VIDEOS)
+        self.refuse(2, "one of them", "--all", "--positives", listed, "--tracker-model", TRACKER,
+                    VIDEOS)
+        self.refuse(3, "nowhere", "--all", "--positives", PATH / "nowhere", VIDEOS)
+        self.refuse(3, "nowhere", "--all", "--tracker-model", PATH / "nowhere", VIDEOS)
+        self.refuse(3, "broken.avi", "--query", PATH / "broken.avi", VIDEOS)
+        self.refuse(3, "no videos", "--all", PATH / "empty")
+        self.refuse(2, "timestep", "--all", "--timestep", 1000, VIDEOS)
+        done = self.retrieve("--all", VIDEOS, PATH / "broken.avi", PATH / "short.avi", code=1)
+        self.assertEqual(len(events(done, "skipped")), 2)
+        self.assertEqual(events(done, "mean")[0]["queries"], 3)
+
+    def test_plan(self):
+        done = self.retrieve("--dry-run", "--all", VIDEOS)
+        self.assertGreater(events(done, "plan")[0]["planned_peak_bytes"], 1 << 20)
+        self.assertEqual(events(done, "score") + events(done, "loaded"), [])
+
+
+if __name__ == "__main__":
+    if "ffmpeg" not in sys.argv[4].split(","):
+        sys.exit(SKIPPED)
+    unittest.main(argv=sys.argv[:1])
