@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/rng.h"
+#include "weights/lora_layers.h"
 #include "weights/pickle.h"
 #include "weights/tensor_file.h"
 
@@ -32,6 +33,23 @@ static void read_tensors(const mm_tensor_file *file)
         if (!mm_tensor_file_is_list(file) && mm_tensor_file_find(file, info->name) != (int64_t)i)
             abort();
     }
+}
+
+/* The same tensors as a LoRA, whatever they are. */
+static void read_lora(const mm_tensor_file *file)
+{
+    mm_error error = {0};
+    mm_lora_table table = {0};
+    mm_lora_layers layers = {0};
+    mm_status status = mm_lora_table_read(&table, file, NULL, &error);
+    if (status == MM_OK)
+        status = mm_lora_layers_read(&layers, file, &table, NULL, &error);
+    for (size_t i = 0; i < layers.count; i++)
+        mm_lora_layer_norm(&layers.layer[i]);
+    if (status != MM_OK && !error.text[0])
+        abort();
+    mm_lora_layers_free(&layers);
+    mm_lora_table_free(&table);
 }
 
 /* The pickle inside an archive, as if its checksum were right. */
@@ -60,10 +78,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t count)
         abort();
     snprintf(path, sizeof(path), "/proc/self/fd/%d", descriptor);
     mm_status status = mm_tensor_file_open(&file, path, &error);
-    if (status == MM_OK)
+    if (status == MM_OK) {
         read_tensors(file);
-    else if (file || !error.text[0])
+        read_lora(file);
+    } else if (file || !error.text[0]) {
         abort();
+    }
     mm_tensor_file_close(&file);
     read_pickle(data, count);
     close(descriptor);
