@@ -5,10 +5,14 @@
 
 #include "common/cli.h"
 
-extern const cli_command eval_features, eval_retrieve;
+extern const cli_command eval_clip_scores, eval_features, eval_image_reward, eval_retrieve;
 
 /* The prompt of a video where none was given: what the .json beside it says, to be freed with
    mm_string_free(); *out is NULL where one was given. MM_ERR_USAGE: neither is there. */
 mm_status eval_prompt(cli_state *cli, const char *given, const char *video, char **out);
+
+/* eval_scores.c: scores the operands with an evaluator made of cli->options, which must name
+   `model`, and prints a table, or events. */
+mm_status eval_scores(cli_state *cli, const char *model);
 
 #endif

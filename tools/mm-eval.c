@@ -3,7 +3,9 @@
 
 /* A command is a file eval_<name>.c, a line in eval.h, and one here. */
 static const cli_command *const commands[] = {
+    &eval_clip_scores,
     &eval_features,
+    &eval_image_reward,
     &eval_retrieve,
     NULL,
 };

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 #include "media/media.h"
+#include "metrics/metrics.h"
 
 /* What decoding takes beside the models: the decoder's own pictures and one frame. */
 #define DECODER_BYTES ((size_t)64 << 20)
@@ -26,8 +27,18 @@ static void add_metric(mm_evaluator *e, mm_metric *metric)
 
 static mm_status open_metrics(mm_evaluator *e, mm_error *error)
 {
+    const mm_evaluate_config *c = e->config;
     mm_metric *metric = NULL;
-    if (e->config->tracker_model) {
+    if (c->clip_model) {
+        MM_TRY(mm_clip_scores_open(&metric, c->clip_model, &e->runtime, error));
+        add_metric(e, metric);
+    }
+    if (c->image_reward_model) {
+        MM_TRY(mm_image_reward_open(&metric, c->image_reward_model, c->vision_heads, &e->runtime,
+                                    error));
+        add_metric(e, metric);
+    }
+    if (c->tracker_model) {
         MM_TRY(mm_evaluator_open_motion(e, &metric, error));
         add_metric(e, metric);
     }
@@ -189,24 +200,12 @@ static mm_status take_frame(void *user, const uint8_t *rgb, int32_t width, int32
     return MM_OK;
 }
 
-static mm_status check_finite(const pass *p, const mm_metric *metric, const double *values,
-                              mm_error *error)
-{
-    for (size_t i = 0; i < metric->table->figure_count; i++) {
-        if (isinf(values[i]))
-            return mm_fail(error, MM_ERR_NONFINITE, "%s: %s is not finite", p->video->path,
-                           metric->table->figure[i]);
-    }
-    return MM_OK;
-}
-
 static mm_status finish_video(pass *p, mm_error *error)
 {
     mm_evaluator *e = p->evaluator;
     double *values = p->values;
     for (size_t i = 0; i < e->metric_count; i++) {
         MM_TRY(e->metric[i]->table->finish(e->metric[i], values, error));
-        MM_TRY(check_finite(p, e->metric[i], values, error));
         values += e->metric[i]->table->figure_count;
     }
     return MM_OK;

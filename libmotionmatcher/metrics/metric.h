@@ -37,7 +37,8 @@ typedef struct mm_metric_table {
        mean that this video cannot be scored; all else ends the run. */
     mm_status (*begin)(mm_metric *metric, const char *path, const char *prompt, mm_error *error);
     mm_status (*add_frame)(mm_metric *metric, const mm_picture *frame, mm_error *error);
-    /* One value per figure; NaN for a figure that is undefined for this video, with a notice. */
+    /* One value per figure; NaN for a figure that is undefined for this video, with a notice.
+       MM_ERR_NONFINITE: a value that should be finite is not. */
     mm_status (*finish)(mm_metric *metric, double *values, mm_error *error);
 } mm_metric_table;
 
@@ -45,5 +46,13 @@ struct mm_metric {
     const mm_metric_table *table;
     const mm_runtime *runtime;
 };
+
+/* Loads the weights; what is notable about the file was said when it was opened. */
+mm_status mm_metric_load(const mm_metric *metric, mm_component *component, mm_error *error);
+/* Replaces *to by a copy. */
+mm_status mm_metric_keep_text(char **to, const char *text, mm_error *error);
+/* MM_ERR_NONFINITE names video and figure. */
+mm_status mm_metric_check_finite(const mm_metric *metric, const char *path, size_t figure,
+                                 double value, mm_error *error);
 
 #endif

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* CLIPTextModel. */
+#include <stdio.h>
 #include <string.h>
 
+#include "models/clip.h"
 #include "models/config_file.h"
 #include "models/layers.h"
-#include "models/networks.h"
 
 static mm_status check_architecture(const mm_json_document *d, mm_error *error)
 {
@@ -32,33 +33,6 @@ static mm_status check_model_type(const mm_json_document *d, mm_error *error)
                    d->path, type);
 }
 
-static mm_status read_activation(mm_clip_text_config *c, const mm_json_document *d,
-                                 const mm_json *root, mm_error *error)
-{
-    static const struct {
-        const char *name;
-        mm_activation_kind kind;
-    } known[] = {
-        {"quick_gelu", MM_ACTIVATION_QUICK_GELU},
-        {"gelu", MM_ACTIVATION_GELU},
-        {"gelu_new", MM_ACTIVATION_GELU_TANH},
-        {"gelu_fast", MM_ACTIVATION_GELU_TANH},
-        {"silu", MM_ACTIVATION_SILU},
-        {"gelu_pytorch_tanh", MM_ACTIVATION_GELU_TANH},
-        {"swish", MM_ACTIVATION_SILU},
-    };
-    const char *name;
-    MM_TRY(mm_json_get_string(d, root, "hidden_act", "quick_gelu", &name, error));
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        if (strcmp(name, known[i].name) == 0) {
-            c->activation = known[i].kind;
-            return MM_OK;
-        }
-    }
-    return mm_fail(error, MM_ERR_UNSUPPORTED, "%s: the activation '%s' is not supported", d->path,
-                   name);
-}
-
 static mm_status read_numbers(mm_clip_text_config *c, const mm_json_document *d,
                               const mm_json *root, mm_error *error)
 {
@@ -84,10 +58,18 @@ static mm_status read(mm_clip_text_config *c, const mm_json_document *d, mm_erro
         return mm_fail(error, MM_ERR_INPUT, "%s: not an object of keys and values", d->path);
     MM_TRY(check_model_type(d, error));
     MM_TRY(check_architecture(d, error));
-    const mm_json *nested = mm_json_member(d->root, "text_config");
-    const mm_json *root = nested ? nested : d->root;
-    MM_TRY(read_numbers(c, d, root, error));
-    return read_activation(c, d, root, error);
+    const mm_json *root = mm_clip_section(d, "text_config");
+    MM_TRY(read_numbers(c, d, root ? root : d->root, error));
+    return mm_config_hidden_activation(d, root ? root : d->root, "quick_gelu", &c->activation,
+                                       error);
+}
+
+const mm_json *mm_clip_section(const mm_json_document *document, const char *key)
+{
+    char older[64];
+    snprintf(older, sizeof(older), "%s_dict", key);
+    const mm_json *section = mm_json_member(document->root, older);
+    return section ? section : mm_json_member(document->root, key);
 }
 
 mm_status mm_clip_text_config_load(mm_clip_text_config *out, const char *path, mm_error *error)
@@ -100,52 +82,14 @@ mm_status mm_clip_text_config_load(mm_clip_text_config *out, const char *path, m
     return status;
 }
 
-/* The first `tokens` rows of the table, once for every text: [texts, tokens, width]. */
-static mm_node *positions(mm_builder *b, const mm_clip_text_config *c, int64_t texts,
-                          int64_t tokens)
-{
-    mm_node *table = mm_layer_tensor(b, "position_embedding", "weight",
-                                     &MM_SHAPE(c->positions, c->width), MM_F32);
-    mm_node *row = mm_view(b->graph, table, &MM_SHAPE(1, c->positions * c->width));
-    if (tokens < c->positions)
-        row = mm_slice(b->graph, row, 0, tokens * c->width);
-    mm_node *all = row;
-    for (int64_t i = 1; i < texts; i++)
-        all = mm_concat(b->graph, all, row);
-    return mm_view(b->graph, all, &MM_SHAPE(texts, tokens, c->width));
-}
-
 static mm_node *embeddings(mm_builder *b, const mm_clip_text_config *c, mm_node *ids)
 {
     const char *outer = mm_enter(b, "embeddings");
     mm_node *table = mm_layer_tensor(b, "token_embedding", "weight",
                                      &MM_SHAPE(c->vocabulary, c->width), b->weights->dtype);
-    mm_node *x = mm_add(b->graph, mm_embedding(b->graph, table, ids),
-                        positions(b, c, ids->shape.dim[0], ids->shape.dim[1]));
-    mm_leave(b, outer);
-    return x;
-}
-
-static mm_node *self_attention(mm_builder *b, const mm_clip_text_config *c, mm_node *x)
-{
-    static const char *const qkv[] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"};
-    if (!x)
-        return NULL;
-    mm_sequences sequences = {x->shape.dim[0], x->shape.dim[1], 1};
-    mm_node *h = mm_layer_norm_last(b, "layer_norm1", x, c->norm_eps);
-    h = mm_layer_linears(b, 3, qkv, h, c->width, true, NULL);
-    h = mm_attention(b->graph, h, sequences, c->heads, c->width / c->heads, true);
-    return mm_layer_linear(b, "self_attn.out_proj", h, c->width, true, x);
-}
-
-static mm_node *layer(mm_builder *b, const mm_clip_text_config *c, int32_t index, mm_node *x)
-{
-    const char *outer = mm_enter(b, "encoder.layers.%d", index);
-    x = self_attention(b, c, x);
-    mm_node *h = mm_layer_norm_last(b, "layer_norm2", x, c->norm_eps);
-    h = mm_layer_linear(b, "mlp.fc1", h, c->intermediate, true, NULL);
-    h = mm_activation(b->graph, h, c->activation);
-    x = mm_layer_linear(b, "mlp.fc2", h, c->width, true, x);
+    mm_node *x =
+        mm_layer_positions(b, "position_embedding", "weight", mm_embedding(b->graph, table, ids),
+                           &MM_SHAPE(c->positions, c->width));
     mm_leave(b, outer);
     return x;
 }
@@ -158,10 +102,11 @@ mm_node *mm_clip_text_build(mm_builder *b, const mm_clip_text_config *c, mm_node
         return mm_graph_fail(b->graph, MM_ERR_INPUT,
                              "the text encoder takes at most %lld tokens, not %lld",
                              (long long)c->positions, (long long)ids->shape.dim[1]);
+    mm_clip_stack stack = {c->width, c->intermediate, c->heads, c->norm_eps, c->activation, true};
     const char *outer = mm_enter(b, "text_model");
     mm_node *x = embeddings(b, c, ids);
     for (int32_t i = 0; i < c->layers; i++)
-        x = layer(b, c, i, x);
+        x = mm_clip_layer(b, &stack, i, x);
     x = mm_layer_norm_last(b, "final_layer_norm", x, c->norm_eps);
     mm_leave(b, outer);
     return x;

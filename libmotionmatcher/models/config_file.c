@@ -53,6 +53,34 @@ mm_status mm_config_activation(const mm_json_document *document, mm_activation_k
     return MM_OK;
 }
 
+mm_status mm_config_hidden_activation(const mm_json_document *document, const mm_json *section,
+                                      const char *fallback, mm_activation_kind *out,
+                                      mm_error *error)
+{
+    static const struct {
+        const char *name;
+        mm_activation_kind kind;
+    } known[] = {
+        {"quick_gelu", MM_ACTIVATION_QUICK_GELU},
+        {"gelu", MM_ACTIVATION_GELU},
+        {"gelu_new", MM_ACTIVATION_GELU_TANH},
+        {"gelu_fast", MM_ACTIVATION_GELU_TANH},
+        {"silu", MM_ACTIVATION_SILU},
+        {"gelu_pytorch_tanh", MM_ACTIVATION_GELU_TANH},
+        {"swish", MM_ACTIVATION_SILU},
+    };
+    const char *name;
+    MM_TRY(mm_json_get_string(document, section, "hidden_act", fallback, &name, error));
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strcmp(name, known[i].name) == 0) {
+            *out = known[i].kind;
+            return MM_OK;
+        }
+    }
+    return mm_fail(error, MM_ERR_UNSUPPORTED, "%s: the activation '%s' is not supported",
+                   document->path, name);
+}
+
 mm_status mm_config_levels(const mm_json_document *document, int32_t capacity, int64_t *channels,
                            int32_t *levels, mm_error *error)
 {

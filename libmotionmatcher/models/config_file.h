@@ -23,6 +23,10 @@ mm_status mm_config_channels(const mm_json_document *document, const char *key, 
 /* act_fn of diffusers. */
 mm_status mm_config_activation(const mm_json_document *document, mm_activation_kind *out,
                                mm_error *error);
+/* hidden_act of transformers, in the document or a section of it. */
+mm_status mm_config_hidden_activation(const mm_json_document *document, const mm_json *section,
+                                      const char *fallback, mm_activation_kind *out,
+                                      mm_error *error);
 /* block_out_channels: as many as *levels, at most `capacity`; defaults are left alone. */
 mm_status mm_config_levels(const mm_json_document *document, int32_t capacity, int64_t *channels,
                            int32_t *levels, mm_error *error);

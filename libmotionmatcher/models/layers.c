@@ -139,6 +139,41 @@ mm_node *mm_layer_conv_1x1(mm_builder *b, const char *leaf, mm_node *x, int64_t 
     return mm_linear(b->graph, x, weight, vector(b, leaf, "bias", out), NULL);
 }
 
+mm_node *mm_layer_patches(mm_builder *b, const char *leaf, mm_node *x, int64_t size, int64_t out,
+                          bool bias)
+{
+    if (!x)
+        return NULL;
+    mm_node *weight =
+        stacked(b, 1, &leaf, "weight", &MM_SHAPE(out, 3, size, size),
+                &MM_SHAPE(out, 3 * size * size), b->weights->dtype, MM_WEIGHT_AS_STORED);
+    return mm_linear(b->graph, x, weight, bias ? vector(b, leaf, "bias", out) : NULL, NULL);
+}
+
+mm_node *mm_layer_positions(mm_builder *b, const char *leaf, const char *suffix, mm_node *x,
+                            const mm_shape *stored)
+{
+    if (!x)
+        return NULL;
+    int64_t batch = x->shape.dim[0], row = mm_node_elements(x) / batch;
+    mm_node *table = mm_layer_tensor(b, leaf, suffix, stored, MM_F32);
+    mm_node *rows = mm_view(b->graph, table, &MM_SHAPE(1, mm_shape_elements(stored)));
+    if (row < mm_shape_elements(stored))
+        rows = mm_slice(b->graph, rows, 0, row);
+    mm_shape shape = x->shape;
+    x = mm_add_rows(b->graph, mm_view(b->graph, x, &MM_SHAPE(batch, row)), rows);
+    return mm_view(b->graph, x, &shape);
+}
+
+mm_node *mm_layer_token(mm_builder *b, mm_node *x, int64_t index)
+{
+    if (!x)
+        return NULL;
+    int64_t batch = x->shape.dim[0], tokens = x->shape.dim[1], channels = x->shape.dim[2];
+    x = mm_view(b->graph, x, &MM_SHAPE(batch, tokens * channels));
+    return mm_slice(b->graph, x, index * channels, channels);
+}
+
 mm_node *mm_layer_group_norm(mm_builder *b, const char *leaf, mm_node *x, int64_t groups,
                              double eps, int64_t instances, mm_activation_kind activation)
 {

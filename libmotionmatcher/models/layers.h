@@ -21,6 +21,11 @@ void mm_leave_segment(mm_builder *builder, const char *outer);
 
 /* "<path>.<leaf>.<suffix>", in the graph's arena; empty parts are left out. NULL without memory. */
 const char *mm_path(mm_builder *builder, const char *leaf, const char *suffix);
+/* The first `count` rows of a table of positions, added to x[batch, count, channels]. */
+mm_node *mm_layer_positions(mm_builder *builder, const char *leaf, const char *suffix, mm_node *x,
+                            const mm_shape *stored);
+/* One of the tokens of x[batch, tokens, channels]: [batch, channels]. */
+mm_node *mm_layer_token(mm_builder *builder, mm_node *x, int64_t index);
 /* A single tensor as it is stored: a table, a scale, a bias. */
 mm_node *mm_layer_tensor(mm_builder *builder, const char *leaf, const char *suffix,
                          const mm_shape *shape, mm_dtype dtype);
@@ -37,6 +42,10 @@ mm_node *mm_layer_conv_same(mm_builder *builder, const char *leaf, mm_node *x, i
                             mm_node *addend);
 /* 1x1 convolution: the product that it is. */
 mm_node *mm_layer_conv_1x1(mm_builder *builder, const char *leaf, mm_node *x, int64_t out);
+/* Convolution of pixels by squares that do not overlap: x[..., 3 size size] holds one square a row,
+   channel by channel. */
+mm_node *mm_layer_patches(mm_builder *builder, const char *leaf, mm_node *x, int64_t size,
+                          int64_t out, bool bias);
 mm_node *mm_layer_group_norm(mm_builder *builder, const char *leaf, mm_node *x, int64_t groups,
                              double eps, int64_t instances, mm_activation_kind activation);
 mm_node *mm_layer_norm_last(mm_builder *builder, const char *leaf, mm_node *x, double eps);

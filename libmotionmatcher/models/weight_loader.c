@@ -84,13 +84,19 @@ static mm_status check_part(const mm_weight_part *part, const mm_tensor_file *fi
     return MM_OK;
 }
 
+/* What many files hold and no network asks for. */
+static bool is_known_surplus(const char *name)
+{
+    return strstr(name, "position_ids") || strcmp(name, "logit_scale") == 0;
+}
+
 static void report_unused(const mm_tensor_file *file, const bool *used, const mm_logger *logger)
 {
     size_t count = 0;
     const char *first = NULL;
     for (size_t i = 0; i < mm_tensor_file_count(file); i++) {
         const char *name = mm_tensor_file_info(file, i)->name;
-        if (used[i] || strstr(name, "position_ids"))
+        if (used[i] || is_known_surplus(name))
             continue;
         first = first ? first : name;
         count++;

@@ -10,7 +10,8 @@
 /* Checks that the file holds every declared part with its shape and a floating-point type, before
    anything is allocated. Other spellings are found too: the VAE's old attention names (also stored
    as 1x1 convolutions), CLIP with or without "text_model.". Tensors nobody declared are skipped
-   with one notice ("position_ids" silently). MM_ERR_INPUT names file and tensor. */
+   with one notice ("position_ids" and "logit_scale" silently). MM_ERR_INPUT names file and tensor.
+ */
 mm_status mm_weights_check(const mm_weight_set *weights, const mm_tensor_file *file,
                            const mm_logger *logger, mm_error *error);
 /* Checks, then allocates through the backend and reads, converts and places every part in slices;

@@ -174,3 +174,32 @@ mm_status mm_code_points_normalize(mm_code_points *out, const uint32_t *points, 
     mm_free(composed.points);
     return status;
 }
+
+/* Canonical decomposition into `out`. */
+static mm_status decompose(mm_code_points *out, const mm_code_points *text, mm_error *error)
+{
+    size_t length = 0;
+    uint32_t *result = u32_normalize(UNINORM_NFD, text->points, text->count, NULL, &length);
+    if (!result)
+        return mm_fail_memory(error, "normalising the text", (unsigned long long)text->count * 4);
+    mm_status status = allocate(out, length, error);
+    if (status == MM_OK) {
+        memcpy(out->points, result, length * sizeof(uint32_t));
+        out->count = length;
+    }
+    free(result);
+    return status;
+}
+
+mm_status mm_code_points_lower_decomposed(mm_code_points *out, const uint32_t *points, size_t count,
+                                          mm_error *error)
+{
+    mm_code_points lower = {0};
+    *out = (mm_code_points){0};
+    MM_TRY(allocate(&lower, 2 * count, error));
+    for (size_t i = 0; i < count; i++)
+        lower.count += put_lower_case(lower.points + lower.count, points[i]);
+    mm_status status = lower.count ? decompose(out, &lower, error) : MM_OK;
+    mm_free(lower.points);
+    return status;
+}

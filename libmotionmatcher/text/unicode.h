@@ -33,4 +33,8 @@ mm_status mm_code_points_from_utf8(mm_code_points *out, const char *text, size_t
 mm_status mm_code_points_normalize(mm_code_points *out, const uint32_t *points, size_t count,
                                    mm_error *error);
 
+/* Lower case, then canonical decomposition. */
+mm_status mm_code_points_lower_decomposed(mm_code_points *out, const uint32_t *points, size_t count,
+                              mm_error *error);
+
 #endif

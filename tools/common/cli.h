@@ -36,7 +36,8 @@ typedef struct cli_command cli_command;
 typedef struct cli_tool {
     const char *name, *usage, *summary;
     const cli_command *const *commands; /* for help alone, see cli_run_command() */
-    const char *table; /* of the library's options beside "context"; NULL for none */
+    const char *table;       /* of the library's options beside "context"; NULL for none */
+    const char *const *keys; /* the table's options that the command line takes; NULL for all */
     const cli_extra *extras;
     const cli_short *shorts;
     size_t most_operands;
@@ -91,6 +92,8 @@ mm_status cli_choose_seed(cli_state *cli);
 
 /* parse.c */
 mm_status cli_parse(cli_state *cli, int argc, char **argv);
+/* Whether the tool's command line takes this option of its table. */
+bool cli_takes(const cli_tool *tool, const char *key);
 /* help.c */
 void cli_print_help(const cli_tool *tool);
 mm_status cli_print_version(cli_state *cli);

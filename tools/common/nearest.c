@@ -52,7 +52,8 @@ const char *cli_nearest(const cli_tool *tool, const char *name)
     for (size_t t = 0; t < 2; t++) {
         for (size_t i = 0; tables[t] && i < mm_option_count(tables[t]); i++) {
             mm_option_info info = {.struct_size = sizeof(info)};
-            if (mm_option_describe(tables[t], i, &info) == MM_OK)
+            if (mm_option_describe(tables[t], i, &info) == MM_OK &&
+                (t == 1 || cli_takes(tool, info.name)))
                 offer(name, info.name, &best, &far);
         }
     }

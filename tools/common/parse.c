@@ -48,10 +48,19 @@ static mm_status parse_bool(cli_state *cli, const char *shown, const char *text,
     return text ? cli_fail(cli, MM_ERR_USAGE, "%s: '%s' is not true or false", shown, text) : MM_OK;
 }
 
+bool cli_takes(const cli_tool *tool, const char *key)
+{
+    for (const char *const *known = tool->keys; known && *known; known++) {
+        if (strcmp(*known, key) == 0)
+            return true;
+    }
+    return !tool->keys;
+}
+
 /* The options that know the key; NULL for an unknown one. */
 static mm_options *owner(const cli_state *cli, const char *key)
 {
-    if (cli->options && mm_options_source(cli->options, key) >= 0)
+    if (cli->options && cli_takes(cli->tool, key) && mm_options_source(cli->options, key) >= 0)
         return cli->options;
     return mm_options_source(cli->context_options, key) >= 0 ? cli->context_options : NULL;
 }

@@ -86,7 +86,8 @@ void cli_visit_table(const cli_tool *tool, const char *table, cli_visitor visit,
     for (size_t i = 0; table && i < mm_option_count(table); i++) {
         mm_option_info info = {.struct_size = sizeof(info)};
         cli_row row;
-        if (mm_option_describe(table, i, &info) != MM_OK)
+        if (mm_option_describe(table, i, &info) != MM_OK ||
+            (table == tool->table && !cli_takes(tool, info.name)))
             continue;
         describe_option(&row, tool, &info);
         visit(user, &row);
