@@ -33,6 +33,12 @@ def worst_track(track):
     return np.where(track < clips.SIZE / 2, clips.SIZE, 0).astype(float)
 
 
+def whole_track(positions, true):
+    """The positions found, known in every frame; the worst track where nothing was found."""
+    found = carried(positions)
+    return worst_track(true) if found is None else found
+
+
 def from_first_frame(camera):
     """A clip's camera (x, y, zoom) as seen from its first frame."""
     shift = (camera[:, :2] - camera[0, :2]) * camera[0, 2]
@@ -60,15 +66,12 @@ def ground_discrepancy(clip, seen):
 
 def motion_figures(clip, seen):
     true = clip.track()
-    found = carried(seen.positions)
-    missing = found is None
-    if missing:
-        found = worst_track(true)
+    found = whole_track(seen.positions, true)
     figures = {
         "object": discrepancy(true[None], found[None]),
         "path": discrepancy((true - true.mean(0))[None], (found - found.mean(0))[None]),
         "placement": float(np.hypot(*(true.mean(0) - found.mean(0)))),
-        "missing": float(missing),
+        "missing": float(np.isnan(seen.positions[:, 0]).all()),
         "carried": float(np.isnan(seen.positions[:, 0]).mean()),
     }
     if clip.camera_motion == "fixed":
