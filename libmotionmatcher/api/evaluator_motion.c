@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The motion discrepancy among an evaluator's metrics. */
 #include "api/evaluator_internal.h"
+#include "api/tracking.h"
 #include "metrics/discrepancy_metric.h"
 
 static void report_saved(void *user, const char *path)
@@ -17,6 +18,7 @@ static mm_status read_settings(mm_evaluator *e, mm_discrepancy_settings *out, mm
                                      .grid = c->grid,
                                      .save = c->save_tracks,
                                      .saved = report_saved,
+                                     .progress = mm_tracking_report,
                                      .user = e->context};
     MM_TRY(mm_discrepancy_parse_size("size", c->size, &native, &out->width, &out->height, error));
     return mm_discrepancy_parse_size("tracker_size", c->tracker_size, NULL, &out->tracker_width,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/retriever_internal.h"
+#include "api/tracking.h"
 #include "api/video_internal.h"
 #include "base/memory.h"
 #include "metrics/retrieval.h"
@@ -154,7 +155,8 @@ mm_status mm_retriever_track(mm_retriever *r, mm_retrieved_clip *clip, mm_error 
     mm_video *video = NULL;
     MM_TRY(decode(r, clip->path, &video, error));
     mm_runtime runtime = mm_model_runtime(r->model);
-    mm_tracker_request request = {.video = &video->frames, .grid = r->config->grid};
+    mm_tracker_request request = {&video->frames, r->config->grid, mm_tracking_report,
+                                  r->model->context};
     mm_tracks_free(&clip->tracks);
     mm_status status = mm_tracker_run(r->tracker, &runtime, &request, &clip->tracks, error);
     if (status != MM_OK)

@@ -7,7 +7,6 @@
 #include "base/memory.h"
 #include "base/number.h"
 #include "metrics/track_files.h"
-#include "metrics/tracker/tracker.h"
 
 #define MOST_SIDE 16384
 
@@ -92,7 +91,8 @@ static mm_status save(discrepancy *d, const char *prefix, const char *path, cons
 
 static mm_status follow(discrepancy *d, const mm_frames *video, mm_tracks *out, mm_error *error)
 {
-    mm_tracker_request request = {.video = video, .grid = d->settings.grid};
+    const mm_discrepancy_settings *s = &d->settings;
+    mm_tracker_request request = {video, s->grid, s->progress, s->user};
     return mm_tracker_run(d->tracker, d->base.runtime, &request, out, error);
 }
 

@@ -4,6 +4,7 @@
 #define MM_METRICS_DISCREPANCY_METRIC_H
 
 #include "metrics/metric.h"
+#include "metrics/tracker/tracker.h"
 
 typedef struct mm_discrepancy_settings {
     const char *tracker; /* weight file */
@@ -15,7 +16,8 @@ typedef struct mm_discrepancy_settings {
     int64_t width, height;
     const char *save; /* folder for tracks and pictures of them; NULL: none */
     void (*saved)(void *user, const char *path);
-    void *user;
+    mm_tracker_progress progress;
+    void *user; /* of both */
 } mm_discrepancy_settings;
 
 /* The released script divides by these whatever the videos' sizes. */

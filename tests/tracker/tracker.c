@@ -176,8 +176,10 @@ typedef struct watch {
 } watch;
 
 /* The first iteration by its largest displacement, the last in pixels of the scaled video. */
-static int32_t watch_iteration(void *user, int32_t iteration, const float *places)
+static int32_t watch_iteration(void *user, const mm_tracker_step *step)
 {
+    int32_t iteration = step->iteration;
+    const float *places = step->places;
     watch *w = user;
     size_t count;
     assert_int_equal(iteration, ++w->seen);
@@ -246,11 +248,10 @@ static void test_parity(void **state)
     }
 }
 
-static int32_t cancel_at_once(void *user, int32_t iteration, const float *places)
+static int32_t cancel_at_once(void *user, const mm_tracker_step *step)
 {
     (void)user;
-    (void)iteration;
-    (void)places;
+    (void)step;
     return 1;
 }
 

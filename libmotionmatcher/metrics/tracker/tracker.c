@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "metrics/tracker/tracker_passes.h"
@@ -168,10 +169,26 @@ static mm_status arrive(const journey *j, const mm_tracker_config *c,
     return MM_OK;
 }
 
+static mm_status iterate(mm_tracker_iteration *iteration, const mm_runtime *runtime,
+                         const mm_tracker_request *request, const mm_tracker_points *points,
+                         double start, mm_error *error)
+{
+    for (int32_t i = 1; i <= MM_TRACKER_ITERATIONS; i++) {
+        MM_TRY(mm_tracker_iteration_run(iteration, points, runtime->cancel, error));
+        double now = mm_clock_seconds();
+        mm_tracker_step step = {i, now - start, points->places};
+        if (request->progress && request->progress(request->user, &step) != 0)
+            return mm_fail(error, MM_ERR_CANCELLED, "cancelled");
+        start = now;
+    }
+    return MM_OK;
+}
+
 static mm_status refine(mm_tracker *tracker, const mm_runtime *runtime,
                         const mm_tracker_request *request, const mm_tracker_points *points,
                         mm_error *error)
 {
+    double start = mm_clock_seconds();
     mm_tracker_iteration *iteration = NULL;
     mm_tracker_pyramid pyramid;
     MM_TRY(mm_tracker_pyramid_create(&pyramid, &tracker->config, points->frames, error));
@@ -182,12 +199,8 @@ static mm_status refine(mm_tracker *tracker, const mm_runtime *runtime,
     if (status == MM_OK)
         status = mm_tracker_iteration_begin(iteration, tracker, &pyramid, error);
     mm_tracker_pyramid_free(&pyramid);
-    for (int32_t i = 0; status == MM_OK && i < MM_TRACKER_ITERATIONS; i++) {
-        status = mm_tracker_iteration_run(iteration, points, runtime->cancel, error);
-        if (status == MM_OK && request->progress &&
-            request->progress(request->user, i + 1, points->places) != 0)
-            status = mm_fail(error, MM_ERR_CANCELLED, "cancelled");
-    }
+    if (status == MM_OK)
+        status = iterate(iteration, runtime, request, points, start, error);
     mm_tracker_iteration_free(&iteration);
     return status;
 }

@@ -29,12 +29,20 @@ mm_status mm_tracker_open(mm_tracker **out, const char *path, int64_t width, int
 /* `backend` is the one that the tracker ran on; NULL when it never ran. */
 void mm_tracker_free(mm_tracker **tracker, mm_backend *backend);
 
+/* What an iteration leaves. */
+typedef struct mm_tracker_step {
+    int32_t iteration;   /* from 1 */
+    double seconds;      /* the first includes reading the video */
+    const float *places; /* [frames, points, 2] in units of the stride */
+} mm_tracker_step;
+
+/* A non-zero return cancels. */
+typedef int32_t (*mm_tracker_progress)(void *user, const mm_tracker_step *step);
+
 typedef struct mm_tracker_request {
     const mm_frames *video;
-    int64_t grid; /* points of a side */
-    /* Called after every iteration when set, with places [frames, points, 2] in units of the
-       stride. A non-zero return cancels. */
-    int32_t (*progress)(void *user, int32_t iteration, const float *places);
+    int64_t grid;                 /* points of a side */
+    mm_tracker_progress progress; /* called after every iteration; may be NULL */
     void *user;
 } mm_tracker_request;
 
