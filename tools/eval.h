@@ -5,7 +5,8 @@
 
 #include "common/cli.h"
 
-extern const cli_command eval_clip_scores, eval_features, eval_image_reward, eval_retrieve;
+extern const cli_command eval_clip_scores, eval_features, eval_image_reward,
+    eval_motion_discrepancy, eval_retrieve;
 
 /* The prompt of a video where none was given: what the .json beside it says, to be freed with
    mm_string_free(); *out is NULL where one was given. MM_ERR_USAGE: neither is there. */

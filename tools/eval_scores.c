@@ -19,7 +19,7 @@ static const column columns[] = {
     {"clip_text", "clip_text x100", 100.0, 2},
     {"frame_consistency", "frame_consistency x100", 100.0, 2},
     {"image_reward", "image_reward", 1.0, 4},
-    {"motion_discrepancy", "motion_discrepancy", 1.0, 4},
+    {"motion_discrepancy", "motion_discrepancy", 1.0, 6},
 };
 
 static const column unknown = {"", "score", 1.0, 6};
@@ -100,6 +100,30 @@ static void print_titles(const mm_evaluator *evaluator)
     printf("video\n");
 }
 
+/* Which of its two conventions a motion discrepancy follows. */
+static void print_convention(cli_state *cli)
+{
+    const char *size = cli_text(cli, "size");
+    if (cli->json) {
+        printf("{\"event\":\"size\",\"size\":");
+        cli_print_json_string(size);
+        puts("}");
+    } else if (strcmp(size, "native") == 0) {
+        puts("size native: tracks in each video's own pixels, divided by 384x384");
+    } else {
+        printf("size %s: tracks rescaled to it and divided by it\n", size);
+    }
+}
+
+static bool has_figure(const mm_evaluator *evaluator, const char *name)
+{
+    size_t count;
+    const char *const *figures = mm_evaluator_figures(evaluator, &count);
+    while (count > 0 && strcmp(figures[count - 1], name) != 0)
+        count--;
+    return count > 0;
+}
+
 static mm_status score(cli_state *cli, mm_evaluator *evaluator)
 {
     for (size_t i = 0; i < cli->operand_count; i++) {
@@ -109,6 +133,8 @@ static mm_status score(cli_state *cli, mm_evaluator *evaluator)
     }
     if (cli->dry_run)
         return mm_evaluator_plan(evaluator);
+    if (has_figure(evaluator, "motion_discrepancy"))
+        print_convention(cli);
     if (!cli->json)
         print_titles(evaluator);
     return mm_evaluator_run(evaluator, report, cli);

@@ -6,6 +6,7 @@ static const cli_command *const commands[] = {
     &eval_clip_scores,
     &eval_features,
     &eval_image_reward,
+    &eval_motion_discrepancy,
     &eval_retrieve,
     NULL,
 };

@@ -85,6 +85,92 @@ def discrepancy(a, b, area):
     return both / (len(a[0]) * area)
 
 
+class MotionDiscrepancy(unittest.TestCase):
+    def measure(self, *arguments, code=0):
+        return run("motion-discrepancy", "--tracker-model", TRACKER, "--tracker-size", "64x96",
+                   "--grid", 4, "--threads", 1, "--reference", PATH / "reference.avi", "--json",
+                   *arguments, code=code)
+
+    def refuse(self, code, text, *arguments):
+        self.assertIn(text, self.measure(*arguments, code=code).stderr)
+
+    def test_scores(self):
+        done = self.measure(VIDEOS)
+        scores = {pathlib.Path(e["path"]).name: e["motion_discrepancy"]
+                  for e in events(done, "score")}
+        self.assertEqual(list(scores), ["copy.avi", "other.avi", "third.avi"])
+        self.assertEqual(scores["copy.avi"], 0.0)
+        self.assertGreater(scores["other.avi"], 0.0)
+        last = events(done)[-1]
+        self.assertEqual(last["event"], "mean")
+        self.assertAlmostEqual(last["motion_discrepancy"], sum(scores.values()) / 3, places=9)
+        self.assertEqual(events(done, "size")[0]["size"], "384x384")
+
+    def test_saved_tracks(self):
+        for size, factors in (("200x100", [(199 / 63, 99 / 47), (199 / 39, 99 / 55)]),
+                              ("native", [(1, 1), (1, 1)])):
+            folder = PATH / f"tracks-{size}"
+            done = self.measure("--save-tracks", folder, "--size", size, VIDEOS / "other.avi")
+            sides = [read_tracks(folder / name)
+                     for name in ("reference-reference.safetensors", "other.safetensors")]
+            for tracks, (x, y) in zip(sides, factors):
+                for point in tracks:
+                    point[:] = [c * (y if i % 2 else x) for i, c in enumerate(point)]
+            area = 384 * 384 if size == "native" else 200 * 100
+            have = events(done, "score")[0]["motion_discrepancy"]
+            self.assertAlmostEqual(have / discrepancy(*sides, area), 1.0, delta=1e-6)
+            self.assertEqual(read_tensor(folder / "other.safetensors", "visible", "B")[0], [4, 16])
+            self.assertEqual((folder / "other.png").read_bytes()[:4], b"\x89PNG")
+            self.assertEqual(len(events(done, "output")), 4)
+
+    def test_videos_of_one_name(self):
+        folder = PATH / "tracks-twice"
+        self.measure("--save-tracks", folder, VIDEOS / "copy.avi", VIDEOS / "copy.avi")
+        self.assertTrue((folder / "copy.safetensors").exists())
+        self.assertTrue((folder / "copy_2.safetensors").exists())
+
+    def test_static_videos_of_two_sizes(self):
+        pair = ["--reference", PATH / "grey-48.avi", PATH / "grey-32.avi"]
+        same, = events(self.measure(*pair), "score")
+        self.assertLess(same["motion_discrepancy"], 1e-10)
+        native, = events(self.measure("--size", "native", *pair), "score")
+        self.assertGreater(native["motion_discrepancy"], 1e-5)
+
+    def test_bad_videos_among_good_ones(self):
+        bad = [PATH / name for name in ("short.avi", "one.avi", "broken.avi", "nowhere.avi")]
+        done = self.measure(*bad, VIDEOS / "copy.avi", code=1)
+        self.assertEqual([e["path"] for e in events(done, "score")], [str(VIDEOS / "copy.avi")])
+        self.assertEqual([e["path"] for e in events(done, "skipped")], list(map(str, bad)))
+        for text in ("3 frames, while the reference has 4", "broken.avi", "nowhere.avi"):
+            self.assertIn(text, done.stderr)
+        self.refuse(3, "frames", PATH / "one.avi")
+
+    def test_bad_settings(self):
+        video = VIDEOS / "copy.avi"
+        self.refuse(2, "not a size such as", "--size", "0x0", video)
+        self.refuse(2, "tracker_size", "--tracker-size", "64", video)
+        self.refuse(2, "multiples of 32", "--tracker-size", "100x96", video)
+        self.refuse(2, "grid", "--grid", 0, video)
+        self.refuse(2, "no videos")
+        self.refuse(3, "no videos in this folder", PATH / "empty")
+        self.refuse(3, "nowhere.avi", "--reference", PATH / "nowhere.avi", video)
+        self.refuse(3, "one frame", "--reference", PATH / "one.avi", video)
+        self.refuse(3, "a directory", "--tracker-model", MODEL, video)
+        self.refuse(3, "not the weights of CoTracker3", "--tracker-model",
+                    MODEL / "text_encoder/model.safetensors", video)
+        self.refuse(1, "narrow.safetensors", "--save-tracks", TRACKER, video)
+        self.refuse(5, "memory budget", "--memory-budget", "10M", video)
+        done = run("motion-discrepancy", "--tracker-model", TRACKER, video, code=2)
+        self.assertIn("--reference", done.stderr)
+        done = run("motion-discrepancy", "--reference", video, video, code=2)
+        self.assertIn("--tracker-model", done.stderr.replace("_", "-"))
+
+    def test_plan(self):
+        done = self.measure("--dry-run", VIDEOS)
+        self.assertGreater(events(done, "plan")[0]["planned_peak_bytes"], 1 << 20)
+        self.assertEqual(events(done, "score") + events(done, "loaded"), [])
+
+
 class Retrieve(unittest.TestCase):
     def retrieve(self, *arguments, code=0):
         return run("retrieve", "--model", MODEL, *FEATURES, "--json", *arguments, code=code)
