@@ -108,7 +108,8 @@ static mm_status report_applied(const mm_lora *lora, const char *path, mm_error 
                        "%s: 0 of %zu tensors applied; none of its layers is one of this model's: a "
                        "LoRA for another model?",
                        path, layers->tensors);
-    mm_log(&lora->context->logger, layers->used < layers->tensors ? MM_LOG_WARNING : MM_LOG_INFO,
+    const mm_log_level complete = lora->model ? MM_LOG_INFO : MM_LOG_DEBUG;
+    mm_log(&lora->context->logger, layers->used < layers->tensors ? MM_LOG_WARNING : complete,
            lora->model ? "%s: %zu of %zu tensors applied"
                        : "%s: %zu of %zu tensors belong to a UNet's LoRA",
            path, layers->used, layers->tensors);

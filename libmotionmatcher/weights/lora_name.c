@@ -84,11 +84,14 @@ static const char *without_prefixes(const char *name, bool *flat)
 {
     static const char *const prefixes[] = {"base_model.model.", "unet.", KOHYA_PREFIX};
     *flat = false;
-    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
-        if (!starts_with(name, prefixes[i]))
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]);) {
+        if (!starts_with(name, prefixes[i])) {
+            i++;
             continue;
+        }
         name += strlen(prefixes[i]);
         *flat = i == 2;
+        i = 0; /* programs put them in any order */
     }
     return name;
 }

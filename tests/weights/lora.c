@@ -25,6 +25,7 @@ static const struct {
     {"unet.a.to_q.lora_A.my-adapter_0.weight", MM_LORA_DOWN, MM_LORA_PEFT, "a.to_q"},
     {"base_model.model.a.to_out.0.lora_A.weight", MM_LORA_DOWN, MM_LORA_PEFT, "a.to_out.0"},
     {"base_model.model.unet.a.lora_A.weight", MM_LORA_DOWN, MM_LORA_PEFT, "a"},
+    {"unet.base_model.model.a.lora_B.weight", MM_LORA_UP, MM_LORA_PEFT, "a"},
     {"unet.a.attn1.processor.to_q_lora.down.weight", MM_LORA_DOWN, MM_LORA_DIFFUSERS,
      "a.attn1.to_q"},
     {"a.attn1.processor.to_out_lora.up.weight", MM_LORA_UP, MM_LORA_DIFFUSERS, "a.attn1.to_out.0"},
