@@ -3,8 +3,9 @@
  * @file context.h
  * A device with its settings, and the callbacks that everything made from it reports through.
  *
- * Thread-safety: handles made from one context must not be used by two threads at a time, except
- * mm_context_cancel() and mm_context_stop(). Different contexts are independent.
+ * Thread-safety: handles made from one context must not be used by two threads at a time, nor by a
+ * callback while one of them works, except mm_context_cancel() and mm_context_stop(). Different
+ * contexts are independent.
  */
 #ifndef MOTIONMATCHER_CONTEXT_H
 #define MOTIONMATCHER_CONTEXT_H

@@ -43,7 +43,8 @@ static mm_status make_drawing(mm_sampler *s, mm_error *error)
         .guidance_scale = c->guidance_scale,
         .min_timestep = s->min_timestep,
         .loras = &s->stack,
-        .invert_base = (s->noise_prior > 0 || c->save_inversion) && !c->inversion_lora,
+        .invert = s->noise_prior > 0 || c->save_inversion,
+        .invert_with_lora = c->inversion_lora,
     };
     for (int32_t i = 0; i < s->stack.count; i++)
         settings.other_bytes += mm_lora_set_bytes(&s->lora[i]);
@@ -128,7 +129,8 @@ static mm_status encode_texts(mm_sampler *s, mm_error *error)
     mm_context_emit_stage(s->model->context, "encoding the prompt");
     MM_TRY(mm_model_encode_text(s->model, s->config->prompt, &s->prompt, error));
     MM_TRY(mm_model_encode_text(s->model, negative, &s->negative, error));
-    return mm_model_encode_text(s->model, "", &s->empty, error);
+    return s->drawing.settings.invert ? mm_model_encode_text(s->model, "", &s->empty, error)
+                                      : MM_OK;
 }
 
 static mm_status on_sampling_step(void *user, const mm_chain_step *step)
@@ -155,8 +157,8 @@ static mm_status invert_reference(mm_sampler *s, mm_error *error)
     if (!s->inverted)
         return mm_fail_memory(error, "inverted noise", bytes);
     memcpy(s->inverted, s->reference, bytes);
-    mm_status status = mm_drawing_invert(&s->drawing, s->empty, s->config->inversion_lora,
-                                         s->inverted, on_inversion_step, s, error);
+    mm_status status =
+        mm_drawing_invert(&s->drawing, s->empty, s->inverted, on_inversion_step, s, error);
     if (status != MM_OK) {
         mm_free(s->inverted);
         s->inverted = NULL;

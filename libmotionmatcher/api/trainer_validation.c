@@ -52,7 +52,7 @@ static mm_drawing_settings sample_settings(mm_trainer *t)
         .guidance_scale = c->validation_guidance_scale,
         .min_timestep = c->min_timestep,
         .loras = &t->validation.stack,
-        .invert_base = c->noise_prior > 0,
+        .invert = c->noise_prior > 0,
     };
 }
 
@@ -106,7 +106,7 @@ static mm_status invert_clip(mm_trainer *t, mm_trainer_clip *clip, mm_error *err
         return mm_fail_memory(error, "inverted noise", bytes);
     memcpy(noise, clip->clip.latents, bytes);
     mm_context_emit_stage(t->model->context, "inverting the reference");
-    mm_status status = mm_drawing_invert(&t->validation.drawing, t->validation.empty, false, noise,
+    mm_status status = mm_drawing_invert(&t->validation.drawing, t->validation.empty, noise,
                                          step_progress, t, error);
     if (status == MM_OK)
         clip->inversion = noise;

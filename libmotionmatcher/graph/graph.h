@@ -92,6 +92,9 @@ typedef union mm_attributes {
         int64_t first, count; /* channels */
     } slice;
     struct {
+        int64_t times;
+    } repeat;
+    struct {
         int64_t height, width; /* of the output */
     } resize;
     struct {

@@ -65,6 +65,7 @@ mm_node *mm_add_rows(mm_graph *g, mm_node *x, mm_node *rows);
 
 mm_node *mm_concat(mm_graph *g, mm_node *a, mm_node *b);                  /* along the channels */
 mm_node *mm_slice(mm_graph *g, mm_node *x, int64_t first, int64_t count); /* of the channels */
+mm_node *mm_repeat(mm_graph *g, mm_node *x, int64_t times); /* along the first dimension */
 /* x[F, H, W, C]; row y comes from row min(floor(y * s), H - 1) with s = (float)H / (float)height,
    in single precision as PyTorch does; columns likewise. */
 mm_node *mm_resize_nearest(mm_graph *g, mm_node *x, int64_t height, int64_t width);

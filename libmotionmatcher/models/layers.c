@@ -237,6 +237,14 @@ mm_node *mm_layer_temporal_conv(mm_builder *b, mm_node *x, int64_t groups)
     return h;
 }
 
+mm_node *mm_layer_for_contexts(mm_builder *b, mm_node *x, const mm_node *context)
+{
+    if (!x)
+        return NULL;
+    int64_t times = context->shape.dim[0] * b->frames / x->shape.dim[0];
+    return times > 1 ? mm_repeat(b->graph, x, times) : x;
+}
+
 mm_node *mm_layer_upsample(mm_builder *b, const char *leaf, mm_node *x, int64_t height,
                            int64_t width)
 {

@@ -65,6 +65,9 @@ mm_node *mm_layer_temporal_conv(mm_builder *builder, mm_node *x, int64_t groups)
 mm_node *mm_layer_upsample(mm_builder *builder, const char *leaf, mm_node *x, int64_t height,
                            int64_t width);
 
+/* x for as many clips as there are contexts: repeated where it was computed once for all. */
+mm_node *mm_layer_for_contexts(mm_builder *builder, mm_node *x, const mm_node *context);
+
 /* Counts the sites of one kind in the order of PyTorch's named modules. */
 typedef struct mm_site_cursor {
     mm_site_kind kind;

@@ -27,8 +27,9 @@ typedef struct mm_unet_config {
 mm_status mm_unet_config_load(mm_unet_config *out, const char *path, mm_error *error);
 
 typedef struct mm_unet_inputs {
-    mm_node *latents;  /* [clips * frames, h, w, in_channels] */
-    mm_node *timestep; /* f32 [clips] */
+    mm_node *latents;  /* [clips * frames, h, w, in_channels]; with one clip for several contexts,
+                          what does not depend on the context is computed once */
+    mm_node *timestep; /* f32 [clips of the latents] */
     mm_node *context;  /* encoder hidden states [clips, tokens, cross_attention_dim] */
 } mm_unet_inputs;
 

@@ -86,16 +86,18 @@ mm_node *mm_layer_spatial_transformer(mm_builder *b, const mm_transformer *t, mm
 {
     if (!x)
         return NULL;
-    const int64_t *dim = x->shape.dim;
+    const int64_t *dim = x->shape.dim, channels = dim[3];
     mm_sequences sequences = {dim[0], dim[1] * dim[2], 1};
     mm_node *h = project_in(b, t, x, dim[0]);
     const char *outer = mm_enter(b, "transformer_blocks.0");
     h = self_attention(b, t, "norm1", "attn1", h, sequences, NULL, false);
+    h = mm_layer_for_contexts(b, h, t->context);
+    x = mm_layer_for_contexts(b, x, t->context);
     h = cross_attention(b, t, h);
     if (h)
         h = feed_forward(b, t, h);
     mm_leave(b, outer);
-    return mm_layer_linear(b, "proj_out", h, dim[3], true, x);
+    return mm_layer_linear(b, "proj_out", h, channels, true, x);
 }
 
 mm_node *mm_layer_temporal_transformer(mm_builder *b, const mm_transformer *t, mm_node *x)

@@ -146,7 +146,10 @@ static mm_node *mid_block(unet *u, mm_node *x)
 static mm_node *joined_resnet(unet *u, int32_t index, mm_node *x, int64_t out)
 {
     const char *outer = mm_enter_segment(u->b, "resnets.%d", index);
-    x = mm_concat(u->b->graph, x, u->skip[--u->skips]);
+    mm_node *skip = u->skip[--u->skips];
+    if (x && skip && x->shape.dim[0] > skip->shape.dim[0])
+        skip = mm_layer_for_contexts(u->b, skip, u->context);
+    x = mm_concat(u->b->graph, x, skip);
     x = mm_layer_resnet(u->b, &u->resnet, x, out);
     mm_leave_segment(u->b, outer);
     return x;
@@ -225,7 +228,7 @@ static bool check_inputs(unet *u, const mm_unet_inputs *in)
     int64_t frames = u->b->frames;
     if (latents->rank == 4 && latents->dim[3] == u->config->in_channels && context->rank == 3 &&
         context->dim[2] == u->config->cross_attention_dim && frames > 0 &&
-        latents->dim[0] == frames * context->dim[0])
+        (latents->dim[0] == frames || latents->dim[0] == frames * context->dim[0]))
         return true;
     char shape[2][128];
     mm_graph_fail(u->b->graph, MM_ERR_INPUT,
@@ -283,8 +286,9 @@ static mm_node *build(unet *u, const mm_unet_inputs *in)
         x = up_block(u, i, x);
     if (!x)
         return NULL;
+    x = mm_layer_for_contexts(u->b, x, u->context);
     x = mm_layer_group_norm(u->b, "conv_norm_out", x, c->norm_groups, c->norm_eps,
-                            in->latents->shape.dim[0], MM_ACTIVATION_SILU);
+                            x ? x->shape.dim[0] : 0, MM_ACTIVATION_SILU);
     return mm_layer_conv_same(u->b, "conv_out", x, c->out_channels, NULL);
 }
 

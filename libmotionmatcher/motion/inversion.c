@@ -12,8 +12,9 @@ static mm_status invert_steps(const mm_chain *chain, const int64_t *timesteps, f
     for (int64_t i = 0; i < chain->steps; i++) {
         double start = mm_clock_seconds();
         int64_t t = timesteps[chain->steps - 1 - i];
-        MM_TRY(mm_denoiser_run(mm_chain_denoiser(chain, t), latents, t, chain->prompt, output,
-                               chain->cancel, error));
+        mm_denoiser *denoiser;
+        MM_TRY(mm_chain_denoiser(chain, t, &denoiser, error));
+        MM_TRY(mm_denoiser_run(denoiser, latents, t, &chain->prompt, output, chain->cancel, error));
         mm_scheduler_invert_step(chain->scheduler,
                                  mm_scheduler_previous(chain->scheduler, t, chain->steps), t,
                                  latents, output, chain->elements);

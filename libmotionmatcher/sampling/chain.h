@@ -15,6 +15,10 @@ typedef struct mm_chain {
     const mm_scheduler *scheduler;
     mm_denoiser *adapted; /* used while timestep >= min_timestep; NULL: base everywhere */
     mm_denoiser *base;    /* used below; NULL: adapted everywhere */
+    /* Where both are one denoiser: puts the adaptation into its weights, or takes it out. NULL
+       where they are two. */
+    mm_status (*adapt)(void *user, bool on, mm_error *error);
+    void *adapt_user;
     int64_t min_timestep;
     int64_t steps;
     double guidance_scale; /* at 1 or less the negative prompt is not run */
@@ -27,8 +31,9 @@ typedef struct mm_chain {
     void *user;
 } mm_chain;
 
-/* Which denoiser is on at a timestep. */
-mm_denoiser *mm_chain_denoiser(const mm_chain *chain, int64_t timestep);
+/* Which denoiser is on at a timestep, its weights adapted or not. */
+mm_status mm_chain_denoiser(const mm_chain *chain, int64_t timestep, mm_denoiser **out,
+                            mm_error *error);
 
 /* Runs in place. MM_ERR_NONFINITE names the step. */
 mm_status mm_chain_sample(const mm_chain *chain, float *latents, mm_error *error);

@@ -23,6 +23,15 @@ void mm_case_slice(mm_suite *s)
 
 MM_CASE_BY_GRADIENT(slice_grad)
 
+void mm_case_repeat(mm_suite *s)
+{
+    for (int64_t times = 1; times < 4; times++) {
+        mm_suite_begin(s);
+        mm_node *x = mm_suite_weight(s, MM_SHAPE(mm_suite_roll(s, 1, 3), 2, 5));
+        mm_suite_check(s, mm_repeat(s->graph, x, times));
+    }
+}
+
 void mm_case_resize_nearest(mm_suite *s)
 {
     const int64_t sizes[][4] = {

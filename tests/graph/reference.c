@@ -100,6 +100,12 @@ static void slice_grad(const mm_node *node, double *y, const double *const *x)
     }
 }
 
+static void repeat(const mm_node *node, double *y, const double *const *x)
+{
+    for (int64_t i = 0; i < mm_node_elements(node); i++)
+        y[i] = x[0][i % mm_node_elements(node->source[0])];
+}
+
 /* The address of element (row, column) of op(X), where one group's matrix has the given strides. */
 typedef struct matrix {
     const double *data;
@@ -206,6 +212,7 @@ static mm_reference *const references[MM_OP_COUNT] = {
     [MM_OP_dropout] = dropout,
     [MM_OP_concat] = concat,
     [MM_OP_slice] = slice,
+    [MM_OP_repeat] = repeat,
     [MM_OP_slice_grad] = slice_grad,
     [MM_OP_geglu] = geglu,
     [MM_OP_combine] = combine,

@@ -76,6 +76,14 @@ RUN_KERNEL(slice_grad)
     return MM_OK;
 }
 
+RUN_KERNEL(repeat)
+{
+    size_t bytes = bytes_of(mm_shape_elements(&call->node->source[0]->shape));
+    for (int64_t i = 0; i < call->node->attr.repeat.times; i++)
+        memcpy((char *)call->destination + (size_t)i * bytes, call->source[0], bytes);
+    return MM_OK;
+}
+
 /* One side of an image, before and after. */
 typedef struct axis {
     int64_t original, resized;

@@ -79,6 +79,22 @@ bool mm_gradient_slice(mm_graph *g, mm_node *node, mm_node *dy, mm_node **gradie
     return gradient[0] != NULL;
 }
 
+mm_node *mm_repeat(mm_graph *g, mm_node *x, int64_t times)
+{
+    return mm_graph_add(g, MM_OP_repeat, 1, &x, &(mm_attributes){.repeat = {times}});
+}
+
+bool mm_infer_repeat(mm_graph *g, mm_node *node)
+{
+    int64_t times = node->attr.repeat.times;
+    if (times < 1 || !node->source[0]->shape.rank ||
+        node->source[0]->shape.dim[0] > INT64_MAX / times)
+        return mm_shape_fail(g, node, "%lld times is no number to repeat by", (long long)times);
+    mm_infer_like_first(g, node);
+    node->shape.dim[0] *= times;
+    return true;
+}
+
 mm_node *mm_resize_nearest(mm_graph *g, mm_node *x, int64_t height, int64_t width)
 {
     return mm_graph_add(g, MM_OP_resize_nearest, 1, &x,
