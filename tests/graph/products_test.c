@@ -151,8 +151,9 @@ static void check_matmul(const matmul_case *c)
 static void matmul_forms(void **state)
 {
     (void)state;
-    static const int64_t sizes[][3] = {{1, 1, 1},    {1, 1, 3},  {5, 1, 4},   {1, 7, 3},
-                                       {37, 19, 23}, {6, 33, 1}, {3, 5, 130}, {70, 65, 64}};
+    static const int64_t sizes[][3] = {{1, 1, 1},   {1, 1, 3},    {5, 1, 4},
+                                       {1, 7, 3},   {37, 19, 23}, {6, 33, 1},
+                                       {3, 5, 130}, {70, 65, 64}, {401, 90, 150}};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
         for (int form = 0; form < 16; form++) {
             matmul_case c = {sizes[i][0],
@@ -285,6 +286,8 @@ static const conv_case conv_cases[] = {
     {1, 5, 4, 5, 7, 1, 2, {0, 0, 0, 0}, true, false},
     {1, 1, 1, 4, 4, 3, 1, {1, 1, 1, 1}, true, false},
     {1, 16, 16, 3, 24, 8, 8, {0, 0, 0, 0}, true, false},
+    {2, 21, 20, 20, 132, 3, 1, {1, 1, 1, 1}, true, true},
+    {1, 57, 60, 38, 28, 3, 2, {1, 1, 1, 1}, true, false},
 };
 
 static void conv2d_forms(void **state)
@@ -390,6 +393,7 @@ static void temporal_conv_forms(void **state)
     check_temporal(1, 2, 3, 3, 8, 6);
     check_temporal(2, 5, 1, 1, 3, 2);
     check_temporal(2, 4, 5, 7, 33, 20);
+    check_temporal(2, 4, 20, 12, 33, 36);
 }
 
 /* Whatever allocation fails while a convolution is prepared and its weight packed: a status, no

@@ -46,19 +46,6 @@ static void load_panel(panel *p, int64_t first)
         }
 }
 
-/* The input's row under one tap of an output's row; zeros outside the image. */
-static const float *row_under(const panel *p, int64_t row, int64_t tap)
-{
-    const mm_precise_product *job = p->job;
-    int64_t x = row % job->output[1], rest = row / job->output[1];
-    int64_t y = rest % job->output[0], image = rest / job->output[0];
-    y = y * job->stride + tap / job->kernel[1] - job->before[0];
-    x = x * job->stride + tap % job->kernel[1] - job->before[1];
-    if (y < 0 || x < 0 || y >= job->input[0] || x >= job->input[1])
-        return p->zeros;
-    return job->a + ((image * job->input[0] + y) * job->input[1] + x) * job->a_row;
-}
-
 MM_INLINE void add_products(wide sum[ROWS][VECTORS], const float *const from[ROWS], const double *b,
                             int64_t depth)
 {
@@ -99,7 +86,7 @@ static void multiply_rows(const panel *p, int64_t first, int64_t count)
     for (int64_t tap = 0; tap < taps; tap++) {
         const float *from[ROWS];
         for (int64_t i = 0; i < ROWS; i++)
-            from[i] = i < count ? row_under(p, first + i, tap) : p->zeros;
+            from[i] = i < count ? mm_precise_row_under(p->job, first + i, tap, p->zeros) : p->zeros;
         add_products(sum, from, p->b + tap * depth * PANEL, depth);
     }
     for (int64_t i = 0; i < count; i++) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Small products and convolutions, summed in double. The loss is what is left of maps that nearly
- * cancel. The rounding in it averages out over many numbers, so that it is small models that need
- * exact sums, and there they cost little.
+ * Small products and convolutions, summed more exactly than oneDNN sums them. The loss is what is
+ * left of maps that nearly cancel. The rounding in it averages out over many numbers, so that it is
+ * small models that need exact sums: the smallest products are summed in double, somewhat larger
+ * ones in single precision in short blocks, whose sums are added up.
  */
 #ifndef MM_BACKENDS_CPU_SIMD_PRECISE_H
 #define MM_BACKENDS_CPU_SIMD_PRECISE_H
@@ -41,7 +42,39 @@ static inline int64_t mm_precise_thread_bytes(const mm_precise_product *product)
     return (bytes + 63) / 64 * 64;
 }
 
+/* A product of matrices, whose rows need not be gathered. */
+static inline bool mm_precise_is_matrix(const mm_precise_product *p)
+{
+    return p->kernel[0] * p->kernel[1] == 1 && p->stride == 1 && p->before[0] + p->before[1] == 0;
+}
+
+/* The input's row under one tap of an output's row; `zeros` outside the image. */
+static inline const float *mm_precise_row_under(const mm_precise_product *p, int64_t row,
+                                                int64_t tap, const float *zeros)
+{
+    int64_t x = row % p->output[1], rest = row / p->output[1];
+    int64_t y = rest % p->output[0], image = rest / p->output[0];
+    y = y * p->stride + tap / p->kernel[1] - p->before[0];
+    x = x * p->stride + tap % p->kernel[1] - p->before[1];
+    if (y < 0 || x < 0 || y >= p->input[0] || x >= p->input[1])
+        return zeros;
+    return p->a + ((image * p->input[0] + y) * p->input[1] + x) * p->a_row;
+}
+
+#define MM_BLOCKED_ROWS 32
+#define MM_BLOCKED_PANEL 128 /* columns at a time, at most */
+
+/* Of each thread: a panel of b, sums, gathered rows, a row of zeros. */
+static inline int64_t mm_blocked_thread_bytes(const mm_precise_product *product)
+{
+    int64_t depth = product->depth * product->kernel[0] * product->kernel[1];
+    int64_t gathered = mm_precise_is_matrix(product) ? 0 : MM_BLOCKED_ROWS * depth;
+    int64_t floats = (depth + MM_BLOCKED_ROWS) * MM_BLOCKED_PANEL + gathered + product->depth;
+    return (floats * 4 + 63) / 64 * 64;
+}
+
 typedef void mm_precise_function(const mm_precise_product *product, char *workspace);
 extern mm_precise_function mm_simd_precise_sse4, mm_simd_precise_avx2, mm_simd_precise_avx512;
+extern mm_precise_function mm_simd_blocked_sse4, mm_simd_blocked_avx2, mm_simd_blocked_avx512;
 
 #endif
