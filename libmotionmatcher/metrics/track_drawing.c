@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <math.h>
-#include <string.h>
 
 #include "base/memory.h"
 #include "metrics/tracks.h"
@@ -84,7 +83,8 @@ mm_status mm_tracks_draw(mm_frames *out, const mm_frames *frames, const mm_track
     out->data = mm_malloc(picture * (size_t)frames->count);
     if (!out->data)
         return mm_fail_memory(error, "a picture of tracks", picture * (size_t)frames->count);
-    memcpy(out->data, frames->data, picture * (size_t)frames->count);
+    for (size_t i = 0; i < picture * (size_t)frames->count; i++)
+        out->data[i] = frames->data[i] / 2;
     for (int64_t frame = 0; frame < frames->count && frame < tracks->frames; frame++) {
         canvas to = {out->data + (size_t)frame * picture, frames->width, frames->height};
         draw_frame(&to, tracks, frame);

@@ -30,8 +30,8 @@ void mm_tracks_rescale(mm_tracks *tracks, int64_t width, int64_t height);
 mm_status mm_motion_discrepancy(const mm_tracks *a, const mm_tracks *b, int64_t width,
                                 int64_t height, double *out, mm_error *error);
 
-/* Draws every path up to each frame's time over a copy of the frames: coloured by where it begins,
-   hollow where the point is hidden. The tracks must be in the frames' pixels. */
+/* Draws every path up to each frame's time over a darkened copy of the frames: coloured by where it
+   begins, hollow where the point is hidden. The tracks must be in the frames' pixels. */
 mm_status mm_tracks_draw(mm_frames *out, const mm_frames *frames, const mm_tracks *tracks,
                          mm_error *error);
 

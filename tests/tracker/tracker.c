@@ -314,6 +314,39 @@ static void test_files(void **state)
     }
 }
 
+static mm_status open_and_run(const char *path, const mm_frames *video)
+{
+    mm_tracker *tracker;
+    mm_tracks tracks = {0};
+    mm_tracker_request request = {.video = video, .grid = 2};
+    mm_status status = mm_tracker_open(&tracker, path, 64, 96, NULL, &error);
+    if (status == MM_OK)
+        status = mm_tracker_run(tracker, &runtime, &request, &tracks, &error);
+    mm_tracks_free(&tracks);
+    mm_tracker_free(&tracker, backend);
+    return status;
+}
+
+/* Whatever allocation fails, alone or with all after it, the call says so. Early ones are tried
+   one by one, later ones further and further apart. */
+static void test_failing_allocations(void **state)
+{
+    (void)state;
+    uint8_t data[2 * 8 * 8 * 3] = {0};
+    mm_frames video = {.count = 2, .width = 8, .height = 8, .data = data};
+    char *path = write_model(&models[1], NULL, NULL);
+    for (int forever = 0; forever < 2; forever++) {
+        mm_status status = MM_ERR_MEMORY;
+        for (uint64_t n = 1; status != MM_OK; n += 1 + n / 16) {
+            mm_memory_fail_after(n, forever);
+            status = open_and_run(path, &video);
+            mm_memory_fail_after(0, false);
+            assert_true(status == MM_OK || status == MM_ERR_MEMORY);
+        }
+    }
+    mm_free(path);
+}
+
 /* Full size: 2500 points of 16 frames fit into 3 GiB with the weights. */
 static void test_memory(void **state)
 {
@@ -370,9 +403,8 @@ int main(int argc, char **argv)
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parity),
-        cmocka_unit_test(test_videos),
-        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_parity), cmocka_unit_test(test_videos),
+        cmocka_unit_test(test_files),  cmocka_unit_test(test_failing_allocations),
         cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests(tests, begin, end);
