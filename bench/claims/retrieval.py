@@ -89,7 +89,7 @@ def main():
     parser.add_argument("--clips", type=int, default=60)
     parser.add_argument("--first-seed", type=int, default=900000, help="of the clips")
     parser.add_argument("--timestep", type=int, default=500)
-    parser.add_argument("--scale", type=int, default=4, help="scale factor of both features")
+    parser.add_argument("--scale", type=int, default=2, help="scale factor of both features")
     parser.add_argument("--seed", type=int, default=1, help="of the noise")
     parser.add_argument("--prompt", default="", help="for all clips; default: none")
     arguments = parser.parse_args()
