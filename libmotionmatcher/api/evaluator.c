@@ -66,6 +66,7 @@ static mm_status create(mm_evaluator **out, mm_context *context, const mm_option
     if (!e)
         return mm_fail_memory(error, "an evaluator", sizeof(*e));
     e->context = mm_context_retain(context);
+    e->baseline_bytes = mm_resident_bytes();
     e->runtime =
         (mm_runtime){context->backend, &context->logger, &context->cancel, report_loaded, context};
     mm_status status = mm_options_copy(&e->options, options, error);
@@ -130,7 +131,7 @@ const char *const *mm_evaluator_figures(const mm_evaluator *evaluator, size_t *c
 /* All metrics look at one decoding of a video, so their memory adds up. */
 static mm_status plan_metrics(mm_evaluator *e, mm_error *error)
 {
-    size_t used = mm_resident_bytes() + DECODER_BYTES, budget = e->context->memory_budget;
+    size_t used = e->baseline_bytes + DECODER_BYTES, budget = e->context->memory_budget;
     for (size_t i = 0; i < e->metric_count; i++) {
         size_t weights = e->metric[i]->table->weight_bytes(e->metric[i]);
         if (!mm_add_size(used, weights, &used))

@@ -19,6 +19,7 @@ struct mm_evaluator {
     mm_options *options;
     const mm_evaluate_config *config; /* of options */
     mm_runtime runtime;
+    size_t baseline_bytes; /* resident before any model was opened */
     mm_metric *metric[MM_MOST_METRICS];
     size_t metric_count;
     const char *figure[MM_MOST_METRICS * MM_MOST_FIGURES]; /* of all metrics */
