@@ -4,8 +4,8 @@
 
     python3 models/demo/train_unet.py --work DIR [--image-steps N] [--video-steps N]
 
-First single frames, with the temporal layers left out, then whole clips. DIR/vae comes from
-train_vae.py. Checkpoints go to DIR and a second call goes on from them, also towards more steps;
+First single frames, with the temporal layers left out, then whole clips; the transformers at the
+latents' full resolution join late. DIR/vae comes from train_vae.py. Checkpoints go to DIR and a second call goes on from them, also towards more steps;
 DIR/model is the result in the diffusers layout, in f16.
 """
 import argparse
@@ -25,9 +25,8 @@ import words
 
 CLIP_COUNT = 5000
 UNET = dict(sample_size=16, in_channels=4, out_channels=4, layers_per_block=1,
-            down_block_types=["DownBlock3D"] + ["CrossAttnDownBlock3D"] * 2,
-            up_block_types=["CrossAttnUpBlock3D"] * 2 + ["UpBlock3D"],
-            block_out_channels=[32, 64, 112],
+            down_block_types=["CrossAttnDownBlock3D"] * 3,
+            up_block_types=["CrossAttnUpBlock3D"] * 3, block_out_channels=[32, 64, 112],
             cross_attention_dim=64, attention_head_dim=16, norm_num_groups=16)
 TEXT = dict(hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
             max_position_embeddings=77, hidden_act="gelu")
@@ -37,6 +36,7 @@ SCHEDULER = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.0
                  timestep_spacing="trailing")
 IMAGES = dict(batch=64, learning_rate=2e-3)
 VIDEOS = dict(batch=4, learning_rate=1e-3)
+TOP_TRANSFORMERS_FROM = 3000  # step of the clips
 WARM_UP, COOL_DOWN, EMPTY_PROMPTS, EMA = 100, 0.2, 0.1, 0.999
 SAVE_EVERY = 100
 
@@ -98,30 +98,38 @@ def temporal_modules(unet):
             if type(module).__name__ in ("TemporalConvLayer", "TransformerTemporalModel")]
 
 
-def bypass_temporal(unet, bypass):
-    """Leaves the temporal layers out, as if each only passed its input on."""
-    for module in temporal_modules(unet):
-        if not bypass:
-            module.__dict__.pop("forward", None)
-        elif type(module).__name__ == "TemporalConvLayer":
+def top_transformers(unet):
+    """Those at the latents' full resolution: a third of the cost of a step."""
+    return [module for block in (unet.down_blocks[0], unet.up_blocks[-1])
+            for module in (*block.attentions, *block.temp_attentions)]
+
+
+def bypass(modules):
+    """Leaves layers out, as if each only passed its input on."""
+    for module in modules:
+        if type(module).__name__ == "TemporalConvLayer":
             module.forward = lambda hidden, num_frames=1: hidden
         else:
             module.forward = lambda hidden, *_, **__: (hidden,)
 
 
-def new_models():
-    """Temporal layers begin as identities, so that clips start from what images taught."""
+def include_all(unet):
+    for module in unet.modules():
+        module.__dict__.pop("forward", None)
+
+
+def new_unet():
+    """Layers that join later begin as identities, so that they start from what is learned."""
     torch.manual_seed(0)
     unet = UNet3DConditionModel(**UNET)
     unet.set_attn_processor(AttnProcessor())  # the fused one is slow on sequences this short
-    for module in temporal_modules(unet):
-        if type(module).__name__ == "TransformerTemporalModel":
+    for module in temporal_modules(unet) + top_transformers(unet):
+        if hasattr(module, "proj_out"):
             torch.nn.init.zeros_(module.proj_out.weight)
             torch.nn.init.zeros_(module.proj_out.bias)
-        else:
-            for layer in module.modules():
-                if isinstance(layer, torch.nn.Dropout):
-                    layer.p = 0.0
+        for layer in module.modules():
+            if isinstance(layer, torch.nn.Dropout):
+                layer.p = 0.0
     for parameter in unet.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.to(memory_format=torch.channels_last)
@@ -175,12 +183,20 @@ class Trainer:
                     "optimizer": self.optimizer.state_dict(), "done": self.done}, partial)
         partial.replace(self.path)
 
+    def choose_layers(self, kind, step):
+        unet = self.models[0]
+        include_all(unet)
+        if kind == "images":
+            bypass(temporal_modules(unet))
+        if kind == "images" or step < TOP_TRANSFORMERS_FROM:
+            bypass(top_transformers(unet))
+
     def run(self, kind, batches, recipe, total):
-        bypass_temporal(self.models[0], kind == "images")
         started = time.time()
         with open(self.work / f"{kind}.csv", "a", newline="") as log:
             rows = []
             for step in range(self.done[kind], total):
+                self.choose_layers(kind, step)
                 rate = recipe["learning_rate"] * min(
                     1, (step + 1) / WARM_UP, (total - step) / (COOL_DOWN * total))
                 rows.append(self.step(*batches(step, recipe["batch"]), step, rate))
@@ -202,7 +218,8 @@ class Trainer:
             group["lr"] = rate
         self.optimizer.step()
         keep = min(EMA, (1 + sum(self.done.values())) / (10 + sum(self.done.values())))
-        torch._foreach_lerp_(self.average, list(self.modules.parameters()), 1 - keep)
+        with torch.no_grad():
+            torch._foreach_lerp_(self.average, list(self.modules.parameters()), 1 - keep)
         return [loss.item(), *parts]
 
 
@@ -240,7 +257,7 @@ def main():
     words.save_tokenizer(arguments.work / "model" / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(arguments.work / "model" / "tokenizer")
     data = Data(arguments.work, vae, tokenizer)
-    trainer = Trainer(arguments.work, (new_models(), new_text_encoder(tokenizer)),
+    trainer = Trainer(arguments.work, (new_unet(), new_text_encoder(tokenizer)),
                       DDIMScheduler(**SCHEDULER))
     trainer.run("images", data.images, IMAGES, arguments.image_steps)
     trainer.run("videos", data.videos, VIDEOS, arguments.video_steps)

@@ -23,6 +23,7 @@ CONFIG = dict(in_channels=3, out_channels=3, down_block_types=["DownEncoderBlock
               layers_per_block=1, latent_channels=4, norm_num_groups=8, sample_size=clips.SIZE)
 BATCH, LEARNING_RATE, KL_WEIGHT, OBJECT_WEIGHT = 20, 3e-3, 2e-5, 4.0
 WARM_UP, COOL_DOWN = 200, 0.5
+LOG_VARIANCE = -12.0
 
 
 def random_image(rng):
@@ -74,6 +75,15 @@ def learning_rate(step, steps):
     return LEARNING_RATE * min(1, (step + 1) / WARM_UP, (steps - step) / (COOL_DOWN * steps))
 
 
+def narrow_posterior(vae):
+    """Training leaves the posterior wide, for a decoder that forgives noise; the UNet learns its
+    means, so its samples shall be these."""
+    channels = vae.config.latent_channels
+    with torch.no_grad():
+        vae.quant_conv.weight[channels:] = 0
+        vae.quant_conv.bias[channels:] = LOG_VARIANCE
+
+
 def train(work, steps):
     torch.manual_seed(0)
     vae = AutoencoderKL(**CONFIG).to(memory_format=torch.channels_last)
@@ -112,6 +122,7 @@ def main():
     arguments = parser.parse_args()
     arguments.work.mkdir(parents=True, exist_ok=True)
     vae = train(arguments.work, arguments.steps).eval()
+    narrow_posterior(vae)
     vae.register_to_config(scaling_factor=measure_scaling(vae))
     vae.save_pretrained(arguments.work / "vae")
     print(json.dumps({"scaling_factor": vae.config.scaling_factor}))
