@@ -63,8 +63,8 @@ const mm_option_table mm_retrieve_table = {"retrieve", retrieve_rows, COUNT(retr
 
 const mm_option_table *mm_option_table_find(const char *name)
 {
-    static const mm_option_table *const all[] = {&mm_context_table, &mm_train_table,
-                                                 &mm_sample_table, &mm_feature_table,
+    static const mm_option_table *const all[] = {&mm_context_table,  &mm_train_table,
+                                                 &mm_sample_table,   &mm_feature_table,
                                                  &mm_evaluate_table, &mm_retrieve_table};
     for (size_t i = 0; i < COUNT(all); i++) {
         if (strcmp(all[i]->name, name) == 0)

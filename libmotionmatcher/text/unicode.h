@@ -35,6 +35,6 @@ mm_status mm_code_points_normalize(mm_code_points *out, const uint32_t *points, 
 
 /* Lower case, then canonical decomposition. */
 mm_status mm_code_points_lower_decomposed(mm_code_points *out, const uint32_t *points, size_t count,
-                              mm_error *error);
+                                          mm_error *error);
 
 #endif

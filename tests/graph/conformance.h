@@ -50,7 +50,8 @@ mm_node *mm_suite_parameter(mm_suite *s, mm_shape shape);
 mm_node *mm_suite_weight(mm_suite *s, mm_shape shape);
 mm_node *mm_suite_whole(mm_suite *s, mm_dtype dtype, mm_shape shape, int64_t low, int64_t high);
 
-/* Runs all cases, with graphs that ask for precise sums or not, and reports; the number of failures.
+/* Runs all cases, with graphs that ask for precise sums or not, and reports; the number of
+ * failures.
  */
 int mm_conformance_run(mm_backend *backend, bool precise);
 

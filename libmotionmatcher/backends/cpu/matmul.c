@@ -94,8 +94,7 @@ static mm_status prepare(const mm_cpu_context *context, const mm_node *node, mm_
     product.accumulate = has_source(node, 3);
     out->state = state;
     state->precise = precise_form(&product);
-    state->is_precise =
-        product.a.column_stride == 1 && mm_precise_is_wanted(node, &state->precise);
+    state->is_precise = product.a.column_stride == 1 && mm_precise_is_wanted(node, &state->precise);
     if (state->is_precise) {
         out->workspace_bytes = mm_precise_workspace(&state->precise, context->threads);
         return MM_OK;
