@@ -223,6 +223,13 @@ class Trainer:
         return [loss.item(), *parts]
 
 
+def forget_origin(path):
+    """diffusers notes the folder that a model was read from; what is shipped does not."""
+    config = json.loads(path.read_text())
+    config.pop("_name_or_path", None)
+    path.write_text(json.dumps(config, indent=2) + "\n")
+
+
 def export(trainer, vae, folder):
     """The averaged weights as a diffusers model folder, in f16."""
     current = [p.detach().clone() for p in trainer.modules.parameters()]
@@ -233,6 +240,7 @@ def export(trainer, vae, folder):
         copy = module.half()
         copy.save_pretrained(folder / name)
         module.float()
+        forget_origin(folder / name / "config.json")
     for parameter, value in zip(trainer.modules.parameters(), current):
         parameter.data.copy_(value)
     trainer.scheduler.save_pretrained(folder / "scheduler")
