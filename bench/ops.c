@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "backends/cpu/cpu.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include "graph/executable.h"
 #include "graph/ops.h"
@@ -259,22 +259,15 @@ static mm_status write_inputs(bench *b, mm_executable *executable, const mm_node
     return MM_OK;
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* The best of several runs, after one that packs the weights. */
 static mm_status time_runs(bench *b, mm_executable *executable, measurement *out)
 {
     out->seconds = INFINITY;
-    double end = now() + 0.7;
-    for (int run = 0; run < 3 || (run < 30 && now() < end); run++) {
-        double start = now();
+    double end = mm_clock_seconds() + 0.7;
+    for (int run = 0; run < 3 || (run < 30 && mm_clock_seconds() < end); run++) {
+        double start = mm_clock_seconds();
         MM_TRY(mm_executable_run(executable, NULL, &b->error));
-        double seconds = now() - start;
+        double seconds = mm_clock_seconds() - start;
         if (run > 0 && seconds < out->seconds)
             out->seconds = seconds;
     }

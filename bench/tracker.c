@@ -10,11 +10,12 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "backends/cpu/cpu.h"
+#include "base/clock.h"
 #include "base/memory.h"
 #include "metrics/tracker/tracker_passes.h"
+#include "failure.h"
 #include "profile.h"
 
 typedef struct settings {
@@ -22,24 +23,8 @@ typedef struct settings {
     long frames, points, chunk, threads;
 } settings;
 
-static mm_error error;
 static mm_backend *backend;
 static mm_tracker *tracker;
-
-static void check(mm_status status)
-{
-    if (status == MM_OK)
-        return;
-    fprintf(stderr, "tracker: %s\n", error.text);
-    exit(-status);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static settings parse(int argc, char **argv)
 {
@@ -91,9 +76,9 @@ static double measure(const char *name, mm_graph *graph, mm_node *const *outputs
     fill_inputs(graph, executable);
     check(mm_executable_run(executable, NULL, &error));
     double *seconds = mm_calloc((size_t)graph->count, sizeof(*seconds));
-    double start = now();
+    double start = mm_clock_seconds();
     check(mm_executable_run(executable, &(mm_run_control){.seconds = seconds}, &error));
-    double time = now() - start;
+    double time = mm_clock_seconds() - start;
     printf("%s: %.3f s, %.1f GFLOP/s, %zu MiB\n", name, time, summary.flops / time * 1e-9,
            summary.arena_bytes >> 20);
     profile_print(graph, seconds, 1);

@@ -17,6 +17,7 @@
 #include "base/memory.h"
 #include "base/rng.h"
 #include "motion/objective.h"
+#include "failure.h"
 #include "profile.h"
 #include "training/step.h"
 
@@ -26,16 +27,6 @@ typedef struct settings {
     long frames, height, width, rank, scale, threads, runs;
     double budget;
 } settings;
-
-static mm_error error;
-
-static void check(mm_status status)
-{
-    if (status == MM_OK)
-        return;
-    fprintf(stderr, "training_step: %s\n", error.text);
-    exit(-status);
-}
 
 static settings parse(int argc, char **argv)
 {

@@ -14,14 +14,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "backends/cpu/cpu.h"
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "graph/executable.h"
 #include "models/networks.h"
 #include "models/weight_loader.h"
+#include "failure.h"
 #include "profile.h"
 
 #define TOKENS 77
@@ -31,23 +32,6 @@ typedef struct settings {
     bool random, profile;
     long frames, height, width, clips, threads, runs, level;
 } settings;
-
-static mm_error error;
-
-static void check(mm_status status)
-{
-    if (status == MM_OK)
-        return;
-    fprintf(stderr, "unet_forward: %s\n", error.text);
-    exit(-status);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static settings parse(int argc, char **argv)
 {
@@ -173,12 +157,12 @@ int main(int argc, char **argv)
     mm_executable *executable;
     check(mm_cpu_backend_create(&backend, (int)s.threads, getenv("MM_CPU_MASK"), &error));
 
-    double begin = now();
+    double begin = mm_clock_seconds();
     load(&s, &config, &weights, backend);
     printf("weights: %.2f GiB in %.1f s\n", (double)mm_weight_set_bytes(&weights) / (1 << 30),
-           now() - begin);
+           mm_clock_seconds() - begin);
 
-    begin = now();
+    begin = mm_clock_seconds();
     check(mm_graph_create(&g, MM_F32, &error));
     mm_builder b = {.graph = g, .weights = &weights, .frames = s.frames, .path = ""};
     mm_unet_inputs inputs = {
@@ -196,7 +180,7 @@ int main(int argc, char **argv)
     mm_executable_summary(executable, &plan);
     printf("plan: %d nodes, arena %.2f GiB (workspace %.2f), %.3f TFLOP, %.1f s\n", plan.nodes,
            (double)plan.arena_bytes / (1 << 30), (double)plan.workspace_bytes / (1 << 30),
-           plan.flops * 1e-12, now() - begin);
+           plan.flops * 1e-12, mm_clock_seconds() - begin);
 
     double *seconds = mm_calloc((size_t)g->count, sizeof(double));
     write_random(executable, inputs.latents);
@@ -205,9 +189,9 @@ int main(int argc, char **argv)
     double total = 0;
     long counted = 0;
     for (long i = 0; i < s.runs; i++) {
-        begin = now();
+        begin = mm_clock_seconds();
         check(mm_executable_run(executable, &(mm_run_control){.seconds = seconds}, &error));
-        double took = now() - begin;
+        double took = mm_clock_seconds() - begin;
         printf("run %ld: %.3f s, %.1f GFLOP/s\n", i + 1, took, plan.flops / took * 1e-9);
         if (i == 0 && s.runs > 1) {
             /* The first run touches the memory and packs weights. */

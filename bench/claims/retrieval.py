@@ -19,6 +19,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "models" / "demo"))
 import clips  # noqa: E402
+import figures  # noqa: E402
 
 GRID = 24
 SHARE = 0.1
@@ -39,17 +40,9 @@ def true_tracks(clip):
     return tracks
 
 
-def discrepancy(a, b):
-    """Equation 9 of the paper."""
-    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
-    distance = (a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * a @ b.T
-    both = distance.min(0).mean() + distance.min(1).mean()
-    return both / (a.shape[1] * clips.SIZE ** 2)
-
-
 def write_positives(tracks, names, path):
     wanted = max(1, round(SHARE * (len(tracks) - 1)))
-    table = np.array([[discrepancy(a, b) for b in tracks] for a in tracks])
+    table = np.array([[figures.discrepancy(a, b) for b in tracks] for a in tracks])
     np.fill_diagonal(table, np.inf)
     lines = [f"{names[query]},{names[found]}" for query, row in enumerate(table)
              for found in np.argsort(row)[:wanted]]

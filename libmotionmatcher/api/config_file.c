@@ -8,18 +8,12 @@
 #include "base/file.h"
 #include "base/memory.h"
 
-static bool ends_with(const char *text, const char *ending)
-{
-    size_t length = strlen(text), size = strlen(ending);
-    return length >= size && strcmp(text + length - size, ending) == 0;
-}
-
 /* The name's ending decides, else the first character. */
 static bool is_json(const char *path, const char *text)
 {
-    if (ends_with(path, ".json"))
+    if (mm_path_ends_with(path, ".json"))
         return true;
-    if (ends_with(path, ".yaml") || ends_with(path, ".yml"))
+    if (mm_path_ends_with(path, ".yaml") || mm_path_ends_with(path, ".yml"))
         return false;
     return text[strspn(text, " \t\r\n")] == '{';
 }

@@ -88,12 +88,6 @@ mm_status mm_lora_merge(mm_lora **out, const mm_lora *const *loras, const double
     return mm_api_return(status, &error);
 }
 
-static bool ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text), wanted = strlen(end);
-    return length >= wanted && strcmp(text + length - wanted, end) == 0;
-}
-
 /* The format's number among MM_LORA_..., which its name or the path's ending gives. */
 static mm_status choose_format(const char *path, const char *format, mm_lora_naming *out,
                                mm_error *error)
@@ -107,7 +101,7 @@ static mm_status choose_format(const char *path, const char *format, mm_lora_nam
         {"kohya", ".safetensors", MM_LORA_KOHYA},
     };
     for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
-        bool ending = ends_with(path, formats[i].end);
+        bool ending = mm_path_ends_with(path, formats[i].end);
         if (format ? strcmp(format, formats[i].name) != 0 : !ending)
             continue;
         *out = formats[i].naming;

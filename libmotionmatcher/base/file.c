@@ -295,6 +295,12 @@ bool mm_path_is_file(const char *path)
     return stat(path, &facts) == 0 && S_ISREG(facts.st_mode);
 }
 
+bool mm_path_ends_with(const char *path, const char *ending)
+{
+    size_t length = strlen(path), size = strlen(ending);
+    return length >= size && strcmp(path + length - size, ending) == 0;
+}
+
 char *mm_path_join(const char *directory, const char *name)
 {
     size_t length = strlen(directory);

@@ -47,6 +47,7 @@ mm_status mm_output_file_write_all(const char *path, const void *data, size_t by
 
 bool mm_path_is_directory(const char *path);
 bool mm_path_is_file(const char *path);
+bool mm_path_ends_with(const char *path, const char *ending);
 /* "<directory>/<name>", fresh; NULL without memory. */
 char *mm_path_join(const char *directory, const char *name);
 /* Creates the directory and its parents; an existing directory is fine. MM_ERR_RUNTIME. */

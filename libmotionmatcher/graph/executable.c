@@ -4,8 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/memory.h"
 #include "graph/ops.h"
 #include "graph/plan.h"
@@ -227,13 +227,6 @@ static mm_status check_weights(const mm_executable *e, mm_error *error)
     return MM_OK;
 }
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 static mm_status run_step(mm_executable *e, int32_t index, const mm_run_control *control,
                           mm_error *error)
 {
@@ -246,11 +239,11 @@ static mm_status run_step(mm_executable *e, int32_t index, const mm_run_control 
                            .cancel = control ? control->cancel : NULL};
     for (int32_t i = 0; i < MM_MAX_SOURCES; i++)
         call.source[i] = step->source[i] < 0 ? NULL : address(e, step->source[i]);
-    double begin = control && control->seconds ? now() : 0.0;
+    double begin = control && control->seconds ? mm_clock_seconds() : 0.0;
     mm_status status = table->run(e->backend, &e->kernel[node->id], &call, error);
     if (status == MM_OK && control && control->seconds) {
         status = table->synchronize(e->backend, error);
-        control->seconds[node->id] += now() - begin;
+        control->seconds[node->id] += mm_clock_seconds() - begin;
     }
     if (status != MM_OK && status != MM_ERR_CANCELLED)
         mm_error_prefix(error, "%s: %s", node->name, mm_op_describe(node->op)->name);

@@ -172,10 +172,8 @@ static mm_status begin(mm_metric *metric, const char *path, const char *prompt, 
     s->text_sum = s->pair_sum = 0.0;
     mm_picture_network_reset(&s->network, false);
     MM_TRY(mm_metric_keep_text(&s->path, path, error));
-    if (s->prompt && strcmp(s->prompt, prompt) == 0)
+    if (mm_metric_has_text(&s->prompt, prompt))
         return MM_OK;
-    mm_free(s->prompt);
-    s->prompt = NULL;
     MM_TRY(encode_prompt(s, prompt, error));
     return mm_metric_keep_text(&s->prompt, prompt, error);
 }

@@ -113,10 +113,8 @@ static mm_status begin(mm_metric *metric, const char *path, const char *prompt, 
     r->sum = 0.0;
     mm_picture_network_reset(&r->network, false);
     MM_TRY(mm_metric_keep_text(&r->path, path, error));
-    if (r->prompt && strcmp(r->prompt, prompt) == 0)
+    if (mm_metric_has_text(&r->prompt, prompt))
         return MM_OK;
-    mm_free(r->prompt);
-    r->prompt = NULL;
     MM_TRY(encode_prompt(r, prompt, error));
     return mm_metric_keep_text(&r->prompt, prompt, error);
 }

@@ -20,6 +20,15 @@ mm_status mm_metric_keep_text(char **to, const char *text, mm_error *error)
     return *to ? MM_OK : mm_fail_memory(error, "a text", strlen(text));
 }
 
+bool mm_metric_has_text(char **kept, const char *text)
+{
+    if (*kept && strcmp(*kept, text) == 0)
+        return true;
+    mm_free(*kept);
+    *kept = NULL;
+    return false;
+}
+
 mm_status mm_metric_check_finite(const mm_metric *metric, const char *path, size_t figure,
                                  double value, mm_error *error)
 {

@@ -51,6 +51,8 @@ struct mm_metric {
 mm_status mm_metric_load(const mm_metric *metric, mm_component *component, mm_error *error);
 /* Replaces *to by a copy. */
 mm_status mm_metric_keep_text(char **to, const char *text, mm_error *error);
+/* Is *kept this text? If not it is forgotten, so that a failure behind leaves nothing half done. */
+bool mm_metric_has_text(char **kept, const char *text);
 /* MM_ERR_NONFINITE names video and figure. */
 mm_status mm_metric_check_finite(const mm_metric *metric, const char *path, size_t figure,
                                  double value, mm_error *error);
