@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Time and FLOP/s of single ops at the sizes of a full-size UNet (16 frames, 48x48 latents) and of
- * its VAE (384x384 pixels). Usage: ops [--json] [--threads N] [--isa sse4|avx2|avx512] [--filter
- * TEXT]
+ * its VAE (384x384 pixels). Usage: ops [--json] [--threads N] [--isa NAME] [--filter TEXT]
  */
 #include <math.h>
 #include <stdio.h>

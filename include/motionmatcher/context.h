@@ -50,10 +50,14 @@ typedef struct mm_event {
 typedef int32_t (*mm_event_callback)(void *user, const mm_event *event);
 
 /**
+ * The environment variable MM_CPU_MASK limits the CPU's instructions to sse4, avx2, avx512 or
+ * avx512_bf16, so that a faster processor computes as a slower one would. It is read here; oneDNN's
+ * part of it holds from the process's first context on. Ignored in set-user-ID programs.
+ *
  * @param out     receives the handle; NULL on failure.
  * @param options of table "context", copied; NULL for defaults.
- * @return MM_OK; MM_ERR_USAGE: options of another table; MM_ERR_DEVICE: the device is not
- * available; MM_ERR_MEMORY.
+ * @return MM_OK; MM_ERR_USAGE: options of another table, an unknown MM_CPU_MASK; MM_ERR_DEVICE: the
+ * device is not available; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_context_create(mm_context **out, const mm_options *options);
 /** Drops the caller's reference and sets *context to NULL. Handles made from it keep it alive. */

@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "backends/cpu/cpu.h"
 #include "conformance.h"
 
-/* Usage: conformance-cpu [sse4|avx2|avx512]; 77 where the processor lacks that instruction set. */
+/* Usage: conformance-cpu MASK; 77 where the processor lacks that instruction set. */
 int main(int argc, char **argv)
 {
     mm_backend *backend;
     mm_error error;
-    if (mm_cpu_backend_create(&backend, 2, argc > 1 ? argv[1] : NULL, &error) != MM_OK) {
+    const char *mask = argc > 1 ? argv[1] : NULL;
+    if (mm_cpu_backend_create(&backend, 2, mask, &error) != MM_OK) {
         fprintf(stderr, "%s\n", error.text);
+        return EXIT_FAILURE;
+    }
+    if (mask && strcmp(mm_cpu_backend_isa(backend), mask) != 0) {
+        fprintf(stderr, "this processor has no %s\n", mask);
+        backend->table->free(backend);
         return 77;
     }
     int failures = mm_conformance_run(backend, false) + mm_conformance_run(backend, true);

@@ -34,6 +34,8 @@ typedef struct test_case {
 
 static bool has_isa(mm_isa isa)
 {
+    if (isa == MM_ISA_AVX512_BF16)
+        return has_isa(MM_ISA_AVX512) && __builtin_cpu_supports("avx512bf16");
     if (isa == MM_ISA_AVX512)
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");

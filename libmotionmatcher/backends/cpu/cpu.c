@@ -25,7 +25,7 @@ static const mm_cpu_kernel *const kernels[MM_OP_COUNT] = {
 #undef MM_OP
 };
 
-static const char *const isa_names[MM_ISA_COUNT] = {"sse4", "avx2", "avx512"};
+static const char *const isa_names[MM_ISA_COUNT] = {"sse4", "avx2", "avx512", "avx512_bf16"};
 
 static const mm_cpu_context *context_of(const mm_backend *backend)
 {
@@ -173,6 +173,8 @@ static bool has_level(mm_isa isa)
         return __builtin_cpu_supports("sse4.1");
     case MM_ISA_AVX2:
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    case MM_ISA_AVX512_BF16:
+        return has_level(MM_ISA_AVX512) && __builtin_cpu_supports("avx512bf16");
     default:
         return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
@@ -185,8 +187,8 @@ static mm_status choose_isa(const char *mask, mm_isa *out, mm_error *error)
     while (mask && limit < MM_ISA_COUNT && strcmp(mask, isa_names[limit]) != 0)
         limit++;
     if (limit == MM_ISA_COUNT)
-        return mm_fail(error, MM_ERR_USAGE, "instruction set '%s': must be sse4, avx2 or avx512",
-                       mask);
+        return mm_fail(error, MM_ERR_USAGE,
+                       "instruction set '%s': must be sse4, avx2, avx512 or avx512_bf16", mask);
     if (!mask)
         limit = MM_ISA_COUNT - 1;
     if (!has_level(MM_ISA_SSE4))
@@ -197,6 +199,16 @@ static mm_status choose_isa(const char *mask, mm_isa *out, mm_error *error)
     while ((int)*out < limit && has_level(*out + 1))
         ++*out;
     return MM_OK;
+}
+
+const char *mm_cpu_backend_isa(const mm_backend *backend)
+{
+    return isa_names[context_of(backend)->isa];
+}
+
+bool mm_cpu_backend_prefers_bf16(const mm_backend *backend)
+{
+    return context_of(backend)->isa >= MM_ISA_AVX512_BF16;
 }
 
 static mm_status choose_threads(int threads, int *out, mm_error *error)

@@ -10,6 +10,7 @@ typedef enum mm_isa {
     MM_ISA_SSE4 = 0, /* SSE4.1 */
     MM_ISA_AVX2,     /* AVX2 and FMA */
     MM_ISA_AVX512,   /* AVX512 F, BW, DQ, VL */
+    MM_ISA_AVX512_BF16,
     MM_ISA_COUNT
 } mm_isa;
 
@@ -44,14 +45,16 @@ typedef struct mm_cpu_kernel {
 
 /*
  * Files listed in simd/meson.build are compiled once for each level, with MM_SIMD_LEVEL defined as
- * sse4, avx2 or avx512, that level's instructions and fused multiply-adds. A symbol written
- * MM_AT_LEVEL(mm_simd_sum) is then mm_simd_sum_avx2 and so on; MM_LEVELS(mm_simd_sum) lists the
- * three for a table indexed by mm_isa.
+ * sse4, avx2, avx512 or avx512_bf16, that level's instructions and fused multiply-adds. A symbol
+ * written MM_AT_LEVEL(mm_simd_sum) is then mm_simd_sum_avx2 and so on; MM_LEVELS(mm_simd_sum) lists
+ * them all for a table indexed by mm_isa.
  */
-#define MM_LEVELS(name)                         \
-    {                                           \
-        name##_sse4, name##_avx2, name##_avx512 \
+#define MM_LEVELS(name)                                             \
+    {                                                               \
+        name##_sse4, name##_avx2, name##_avx512, name##_avx512_bf16 \
     }
+#define MM_DECLARE_LEVELS(type, name) \
+    extern type name##_sse4, name##_avx2, name##_avx512, name##_avx512_bf16;
 #ifdef MM_SIMD_LEVEL
 #define MM_PASTE_LEVEL_(name, level) name##_##level
 #define MM_PASTE_LEVEL(name, level) MM_PASTE_LEVEL_(name, level)

@@ -28,8 +28,12 @@ mm_status mm_onednn_open(mm_cpu_context *context, mm_error *error)
 
 void mm_onednn_limit_isa(mm_isa isa)
 {
-    static const dnnl_cpu_isa_t limits[MM_ISA_COUNT] = {dnnl_cpu_isa_sse41, dnnl_cpu_isa_avx2,
-                                                        dnnl_cpu_isa_all};
+    static const dnnl_cpu_isa_t limits[MM_ISA_COUNT] = {
+        [MM_ISA_SSE4] = dnnl_cpu_isa_sse41,
+        [MM_ISA_AVX2] = dnnl_cpu_isa_avx2,
+        [MM_ISA_AVX512] = dnnl_cpu_isa_avx512_core,
+        [MM_ISA_AVX512_BF16] = dnnl_cpu_isa_avx512_core_bf16,
+    };
     dnnl_set_max_cpu_isa(limits[isa]);
 }
 

@@ -17,8 +17,7 @@ typedef void mm_simd_run(const mm_kernel_call *call, int threads);
     void MM_AT_LEVEL(mm_simd_##op)(const mm_kernel_call *call, __attribute__((unused)) int threads)
 #define MM_SIMD_OP(op, prepare) MM_SIMD_KERNEL(op);
 #else
-#define MM_SIMD_OP(op, prepare) \
-    mm_simd_run mm_simd_##op##_sse4, mm_simd_##op##_avx2, mm_simd_##op##_avx512;
+#define MM_SIMD_OP(op, prepare) MM_DECLARE_LEVELS(mm_simd_run, mm_simd_##op)
 #endif
 #include "backends/cpu/simd/ops.def"
 #undef MM_SIMD_OP

@@ -74,7 +74,7 @@ static inline int64_t mm_blocked_thread_bytes(const mm_precise_product *product)
 }
 
 typedef void mm_precise_function(const mm_precise_product *product, char *workspace);
-extern mm_precise_function mm_simd_precise_sse4, mm_simd_precise_avx2, mm_simd_precise_avx512;
-extern mm_precise_function mm_simd_blocked_sse4, mm_simd_blocked_avx2, mm_simd_blocked_avx512;
+MM_DECLARE_LEVELS(mm_precise_function, mm_simd_precise)
+MM_DECLARE_LEVELS(mm_precise_function, mm_simd_blocked)
 
 #endif
