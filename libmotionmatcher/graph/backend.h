@@ -27,6 +27,7 @@ typedef struct mm_backend mm_backend;
 typedef struct mm_backend_table {
     const char *name;
     size_t alignment; /* of buffers and of offsets in the arena */
+    bool host_memory; /* buffers may be read and written as any other memory */
     void (*free)(mm_backend *backend);
     /* Device memory; zeroed. */
     mm_status (*allocate)(mm_backend *backend, size_t bytes, void **out, mm_error *error);

@@ -5,18 +5,34 @@
 
 #include "base/memory.h"
 
-/* Elements that are read, converted and placed at a time by each thread. */
+/* Elements that a thread reads, converts and places at a time; fewer where they are rearranged on
+   the way, so that they stay in its cache. */
 #define SLICE (1 << 18)
+#define TAPS_SLICE (1 << 16)
+#define BUFFER_BYTES (SLICE * sizeof(float))
 
 /* Where one part of a weight comes from and goes to. */
 typedef struct source {
-    const mm_tensor_file *file;
     size_t index; /* in the file */
     mm_weight *weight;
     int64_t first; /* element of the weight where the part begins */
     int64_t count;
-    mm_backend *backend;
+    int64_t step; /* elements of a slice */
 } source;
+
+typedef struct slice {
+    const source *source;
+    int64_t first, count; /* elements of the part */
+} slice;
+
+/* All that is to be read, cut into slices that threads take one by one. */
+typedef struct loading {
+    const mm_tensor_file *file;
+    mm_backend *backend;
+    source *source;
+    slice *slice;
+    int64_t sources, slices;
+} loading;
 
 /* Old names of the VAE's attention layers. */
 static const struct {
@@ -131,124 +147,198 @@ mm_status mm_weights_check(const mm_weight_set *weights, const mm_tensor_file *f
     return status;
 }
 
-static void convert(const float *from, int64_t count, mm_dtype dtype, void *to)
+static void *place_of(const source *s, int64_t element)
 {
-    switch (dtype) {
-    case MM_F16:
-        for (int64_t i = 0; i < count; i++)
-            ((uint16_t *)to)[i] = mm_f32_to_f16(from[i]);
-        break;
-    case MM_BF16:
-        for (int64_t i = 0; i < count; i++)
-            ((uint16_t *)to)[i] = mm_f32_to_bf16(from[i]);
-        break;
-    default:
-        memcpy(to, from, (size_t)count * sizeof(float));
-    }
+    return (char *)s->weight->data + (size_t)element * mm_dtype_bytes(s->weight->dtype);
 }
 
-/* `values` is overwritten by their converted form, which is no longer. */
-static mm_status place(const source *s, int64_t element, float *values, int64_t count,
-                       mm_error *error)
+static mm_status upload(const loading *l, const source *s, int64_t element, const void *values,
+                        int64_t count, mm_error *error)
 {
+    return l->backend->table->upload(l->backend, place_of(s, element), values,
+                                     (size_t)count * mm_dtype_bytes(s->weight->dtype), error);
+}
+
+/* A slice whose elements have the same order in memory. */
+static mm_status read_in_order(const loading *l, const slice *part, void *buffer, mm_error *error)
+{
+    const source *s = part->source;
+    bool straight = l->backend->table->host_memory;
+    int64_t element = s->first + part->first;
+    void *to = straight ? place_of(s, element) : buffer;
+    MM_TRY(mm_tensor_file_read_as(l->file, s->index, part->first, part->count, s->weight->dtype, to,
+                                  error));
+    return straight ? MM_OK : upload(l, s, element, to, part->count, error);
+}
+
+/* Every `step`-th element. */
+static void pick(void *to, const void *from, int64_t step, int64_t count, size_t size)
+{
+    if (size == sizeof(uint16_t))
+        for (int64_t i = 0; i < count; i++)
+            ((uint16_t *)to)[i] = ((const uint16_t *)from)[i * step];
+    else
+        for (int64_t i = 0; i < count; i++)
+            ((uint32_t *)to)[i] = ((const uint32_t *)from)[i * step];
+}
+
+/* [out, in, taps] in the file, [taps, out, in] in memory. */
+static mm_status read_taps(const loading *l, const slice *part, char *buffer, mm_error *error)
+{
+    const source *s = part->source;
     size_t size = mm_dtype_bytes(s->weight->dtype);
-    convert(values, count, s->weight->dtype, values);
-    return s->backend->table->upload(s->backend, (char *)s->weight->data + (size_t)element * size,
-                                     values, (size_t)count * size, error);
-}
-
-/* Elements first .. first + count - 1 of the part, where memory has the same order. */
-static mm_status read_slice(const source *s, int64_t first, int64_t count, float *buffer,
-                            mm_error *error)
-{
-    MM_TRY(mm_tensor_file_read_f32(s->file, s->index, first, count, buffer, error));
-    return place(s, s->first + first, buffer, count, error);
-}
-
-/* [out, in, taps] in the file, [taps, out, in] in memory. The second half of the buffer holds one
-   tap's elements. */
-static mm_status read_taps_slice(const source *s, int64_t first, int64_t count, float *buffer,
-                                 mm_error *error)
-{
-    int64_t taps = s->weight->shape.dim[0], pairs = s->count / taps;
-    float *one = buffer + SLICE;
-    MM_TRY(mm_tensor_file_read_f32(s->file, s->index, first, count, buffer, error));
+    int64_t taps = s->weight->shape.dim[0], count = part->count / taps;
+    bool straight = l->backend->table->host_memory;
+    MM_TRY(mm_tensor_file_read_as(l->file, s->index, part->first, part->count, s->weight->dtype,
+                                  buffer, error));
     for (int64_t tap = 0; tap < taps; tap++) {
-        for (int64_t i = 0; i < count / taps; i++)
-            one[i] = buffer[i * taps + tap];
-        MM_TRY(place(s, s->first + tap * pairs + first / taps, one, count / taps, error));
+        int64_t element = s->first + tap * (s->count / taps) + part->first / taps;
+        void *to = straight ? place_of(s, element) : buffer + BUFFER_BYTES / 2;
+        pick(to, buffer + (size_t)tap * size, taps, count, size);
+        if (!straight)
+            MM_TRY(upload(l, s, element, to, count, error));
     }
     return MM_OK;
 }
 
-static mm_status read_part(const source *s, mm_error *error)
+static mm_status read_slice(const loading *l, const slice *part, void *buffer, mm_error *error)
 {
-    bool taps = s->weight->order == MM_WEIGHT_TAPS_FIRST;
-    int64_t step = taps ? SLICE / s->weight->shape.dim[0] * s->weight->shape.dim[0] : SLICE;
-    int64_t slices = (s->count + step - 1) / step;
+    if (!buffer)
+        return mm_fail_memory(error, "a slice of a tensor", BUFFER_BYTES);
+    bool taps = part->source->weight->order == MM_WEIGHT_TAPS_FIRST;
+    return taps ? read_taps(l, part, buffer, error) : read_in_order(l, part, buffer, error);
+}
+
+static mm_status read_slices(const loading *l, mm_error *error)
+{
     mm_status status = MM_OK;
 #ifdef _OPENMP
-#pragma omp parallel for schedule(dynamic) if (slices > 1)
+#pragma omp parallel
 #endif
-    for (int64_t i = 0; i < slices; i++) {
-        mm_error problem = {0};
-        int64_t first = i * step, count = first + step < s->count ? step : s->count - first;
-        size_t bytes = (size_t)(taps ? 2 : 1) * SLICE * sizeof(float);
-        float *buffer = mm_malloc(bytes);
-        mm_status result = !buffer ? mm_fail_memory(&problem, "a slice of a tensor", bytes)
-                           : taps  ? read_taps_slice(s, first, count, buffer, &problem)
-                                   : read_slice(s, first, count, buffer, &problem);
-        mm_free(buffer);
-        if (result == MM_OK)
-            continue;
+    {
+        void *buffer = mm_malloc(BUFFER_BYTES);
+#ifdef _OPENMP
+#pragma omp for schedule(dynamic)
+#endif
+        for (int64_t i = 0; i < l->slices; i++) {
+            mm_error problem = {0};
+            mm_status result = read_slice(l, &l->slice[i], buffer, &problem);
+            if (result == MM_OK)
+                continue;
 #ifdef _OPENMP
 #pragma omp critical
 #endif
-        if (status == MM_OK) {
-            status = result;
-            *error = problem;
+            if (status == MM_OK) {
+                status = result;
+                *error = problem;
+            }
         }
+        mm_free(buffer);
     }
     return status;
 }
 
-static mm_status load_weight(mm_weight *weight, const mm_tensor_file *file, mm_backend *backend,
-                             mm_error *error)
+static bool is_filled(const mm_weight *weight)
 {
-    size_t bytes = (size_t)mm_shape_elements(&weight->shape) * mm_dtype_bytes(weight->dtype);
-    MM_TRY(backend->table->allocate(backend, bytes, &weight->data, error));
-    weight->bytes = bytes;
-    source s = {.file = file, .weight = weight, .backend = backend};
-    for (int32_t i = 0; i < weight->part_count; i++) {
-        s.index = (size_t)find(file, weight->part[i].name);
-        s.count = mm_shape_elements(&weight->part[i].shape);
-        MM_TRY(read_part(&s, error));
-        s.first += s.count;
+    return weight->data || weight->packed;
+}
+
+static source source_of(const loading *l, mm_weight *weight, int32_t part, int64_t first)
+{
+    bool taps = weight->order == MM_WEIGHT_TAPS_FIRST;
+    return (source){
+        .index = (size_t)find(l->file, weight->part[part].name),
+        .weight = weight,
+        .first = first,
+        .count = mm_shape_elements(&weight->part[part].shape),
+        .step = taps ? TAPS_SLICE / weight->shape.dim[0] * weight->shape.dim[0] : SLICE,
+    };
+}
+
+static void list_sources(loading *l, const mm_weight_set *weights)
+{
+    for (int32_t i = 0; i < weights->count; i++) {
+        mm_weight *weight = weights->weight[i];
+        int64_t first = 0;
+        for (int32_t p = 0; p < weight->part_count && !is_filled(weight); p++) {
+            source *s = &l->source[l->sources++];
+            *s = source_of(l, weight, p, first);
+            first += s->count;
+            l->slices += (s->count + s->step - 1) / s->step;
+        }
+    }
+}
+
+static void cut(loading *l)
+{
+    slice *next = l->slice;
+    for (int64_t i = 0; i < l->sources; i++) {
+        const source *s = &l->source[i];
+        for (int64_t first = 0; first < s->count; first += s->step) {
+            int64_t left = s->count - first;
+            *next++ = (slice){s, first, left < s->step ? left : s->step};
+        }
+    }
+}
+
+static mm_status plan(loading *l, const mm_weight_set *weights, mm_error *error)
+{
+    size_t parts = 1;
+    for (int32_t i = 0; i < weights->count; i++)
+        parts += (size_t)weights->weight[i]->part_count;
+    l->source = mm_malloc(parts * sizeof(*l->source));
+    if (!l->source)
+        return mm_fail_memory(error, "a list of tensors", parts * sizeof(*l->source));
+    list_sources(l, weights);
+    size_t bytes = ((size_t)l->slices + 1) * sizeof(*l->slice);
+    l->slice = mm_malloc(bytes);
+    if (!l->slice)
+        return mm_fail_memory(error, "a list of slices", bytes);
+    cut(l);
+    return MM_OK;
+}
+
+static mm_status allocate(const loading *l, mm_error *error)
+{
+    for (int64_t i = 0; i < l->sources; i++) {
+        mm_weight *weight = l->source[i].weight;
+        if (weight->data)
+            continue;
+        size_t bytes = (size_t)mm_shape_elements(&weight->shape) * mm_dtype_bytes(weight->dtype);
+        MM_TRY(l->backend->table->allocate(l->backend, bytes, &weight->data, error));
+        weight->bytes = bytes;
     }
     return MM_OK;
+}
+
+static void give_up(const loading *l)
+{
+    for (int64_t i = 0; i < l->sources; i++)
+        if (is_filled(l->source[i].weight))
+            l->backend->table->weight_release(l->backend, l->source[i].weight);
 }
 
 mm_status mm_weights_load(mm_weight_set *weights, const mm_tensor_file *file, mm_backend *backend,
                           const mm_logger *logger, mm_error *error)
 {
+    loading l = {.file = file, .backend = backend};
     MM_TRY(mm_weights_check(weights, file, logger, error));
-    for (int32_t i = 0; i < weights->count; i++) {
-        mm_weight *weight = weights->weight[i];
-        if (weight->data || weight->packed)
-            continue;
-        mm_status status = load_weight(weight, file, backend, error);
-        if (status != MM_OK) {
-            backend->table->weight_release(backend, weight);
-            return status;
-        }
-    }
-    return MM_OK;
+    mm_status status = plan(&l, weights, error);
+    if (status == MM_OK)
+        status = allocate(&l, error);
+    if (status == MM_OK)
+        status = read_slices(&l, error);
+    if (status != MM_OK)
+        give_up(&l);
+    mm_free(l.source);
+    mm_free(l.slice);
+    return status;
 }
 
 void mm_weights_release(mm_weight_set *weights, mm_backend *backend)
 {
     for (int32_t i = 0; i < weights->count; i++) {
-        if (weights->weight[i]->data || weights->weight[i]->packed)
+        if (is_filled(weights->weight[i]))
             backend->table->weight_release(backend, weights->weight[i]);
     }
 }

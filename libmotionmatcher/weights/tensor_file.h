@@ -40,8 +40,11 @@ const char *mm_tensor_file_metadata(const mm_tensor_file *file, const char *key)
 bool mm_tensor_file_is_list(const mm_tensor_file *file);
 
 /* Reads elements first .. first + count - 1 (row-major order of the logical shape, whatever the
-   strides in the file) converted to f32. Integer tensors: MM_ERR_INPUT. Any thread. A PyTorch
-   archive's checksum is verified when one call reads a whole storage. */
+   strides in the file) converted to f32, f16 or bf16; where they are stored so, straight into
+   `out`. Integer tensors: MM_ERR_INPUT. Any thread. A PyTorch archive's checksum is verified when
+   one call reads a whole storage. */
+mm_status mm_tensor_file_read_as(const mm_tensor_file *file, size_t index, int64_t first,
+                                 int64_t count, mm_dtype dtype, void *out, mm_error *error);
 mm_status mm_tensor_file_read_f32(const mm_tensor_file *file, size_t index, int64_t first,
                                   int64_t count, float *out, mm_error *error);
 /* The same without conversion, little-endian as stored. */

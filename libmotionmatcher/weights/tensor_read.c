@@ -5,37 +5,17 @@
 #include <string.h>
 #include <zlib.h>
 
+#include "base/convert.h"
 #include "base/memory.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensor files are little-endian");
 
 #define SLICE_BYTES 65536
 
-/* Converts `count` elements at `in` to f32, or copies them when `raw`. */
-static void convert(mm_dtype dtype, bool raw, const unsigned char *in, size_t count, void *out)
-{
-    float *numbers = out;
-    if (raw || dtype == MM_F32) {
-        memcpy(out, in, count * mm_dtype_bytes(dtype));
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        uint16_t half;
-        double wide;
-        if (dtype == MM_F64) {
-            memcpy(&wide, in + 8 * i, sizeof(wide));
-            numbers[i] = (float)wide;
-        } else {
-            memcpy(&half, in + 2 * i, sizeof(half));
-            numbers[i] = dtype == MM_F16 ? mm_f16_to_f32(half) : mm_bf16_to_f32(half);
-        }
-    }
-}
-
 typedef struct reading {
     const mm_tensor_record *record;
     const mm_file *source;
-    bool raw;
+    mm_dtype dtype;             /* wanted */
     size_t in_bytes, out_bytes; /* of one element */
     unsigned char *out;
     mm_error *error;
@@ -53,7 +33,8 @@ static mm_status check_crc(const reading *r, uint32_t crc)
 static mm_status read_contiguous(const reading *r, int64_t first, int64_t count)
 {
     const mm_tensor_record *record = r->record;
-    unsigned char slice[SLICE_BYTES];
+    unsigned char buffer[SLICE_BYTES];
+    const bool as_stored = r->dtype == record->info.dtype;
     const size_t most = SLICE_BYTES / r->in_bytes;
     const bool whole = record->has_crc && count == record->storage_elements;
     uint64_t at = record->storage + (uint64_t)(record->offset + first) * r->in_bytes;
@@ -61,10 +42,12 @@ static mm_status read_contiguous(const reading *r, int64_t first, int64_t count)
     uLong crc = crc32(0, NULL, 0);
     for (size_t left = (size_t)count; left > 0;) {
         size_t n = left < most ? left : most;
+        unsigned char *slice = as_stored ? out : buffer;
         MM_TRY(mm_file_read(r->source, at, slice, n * r->in_bytes, r->error));
         if (whole)
             crc = crc32(crc, slice, (uInt)(n * r->in_bytes));
-        convert(record->info.dtype, r->raw, slice, n, out);
+        if (!as_stored)
+            mm_convert(out, r->dtype, slice, record->info.dtype, n);
         out += n * r->out_bytes;
         at += n * r->in_bytes;
         left -= n;
@@ -155,15 +138,15 @@ static mm_status read_strided(const reading *r, int64_t first, int64_t count)
             continue;
         if (position < view.first || position >= view.first + view.count)
             MM_TRY(move_window(r, &view, position));
-        convert(record->info.dtype, r->raw,
-                view.bytes + (size_t)(position - view.first) * r->in_bytes, 1,
-                r->out + (size_t)index * r->out_bytes);
+        mm_convert(r->out + (size_t)index * r->out_bytes, r->dtype,
+                   view.bytes + (size_t)(position - view.first) * r->in_bytes, record->info.dtype,
+                   1);
     } while (step_walk(&w));
     return MM_OK;
 }
 
 static mm_status read_elements(const mm_tensor_file *file, size_t index, int64_t first,
-                               int64_t count, bool raw, void *out, mm_error *error)
+                               int64_t count, mm_dtype dtype, void *out, mm_error *error)
 {
     if (index >= file->count)
         return mm_fail(error, MM_ERR_INPUT, "%s: no tensor %zu", file->path, index);
@@ -173,12 +156,11 @@ static mm_status read_elements(const mm_tensor_file *file, size_t index, int64_t
         return mm_fail(error, MM_ERR_INPUT, "%s: tensor \"%s\" has %lld elements, not %lld+%lld",
                        file->path, record->info.name, (long long)elements, (long long)first,
                        (long long)count);
-    size_t bytes = mm_dtype_bytes(record->info.dtype);
     reading r = {.record = record,
                  .source = &file->sources[record->source],
-                 .raw = raw,
-                 .in_bytes = bytes,
-                 .out_bytes = raw ? bytes : sizeof(float),
+                 .dtype = dtype,
+                 .in_bytes = mm_dtype_bytes(record->info.dtype),
+                 .out_bytes = mm_dtype_bytes(dtype),
                  .out = out,
                  .error = error};
     if (count == 0)
@@ -186,26 +168,28 @@ static mm_status read_elements(const mm_tensor_file *file, size_t index, int64_t
     return record->contiguous ? read_contiguous(&r, first, count) : read_strided(&r, first, count);
 }
 
-static bool is_float(mm_dtype dtype)
+mm_status mm_tensor_file_read_as(const mm_tensor_file *file, size_t index, int64_t first,
+                                 int64_t count, mm_dtype dtype, void *out, mm_error *error)
 {
-    return dtype == MM_F32 || dtype == MM_F16 || dtype == MM_BF16 || dtype == MM_F64;
+    const mm_tensor_info *info = mm_tensor_file_info(file, index);
+    if (info && !mm_dtype_is_float(info->dtype))
+        return mm_fail(error, MM_ERR_INPUT,
+                       "%s: tensor \"%s\" holds %s, not floating-point numbers", file->path,
+                       info->name, mm_dtype_name(info->dtype));
+    return read_elements(file, index, first, count, dtype, out, error);
 }
 
 mm_status mm_tensor_file_read_f32(const mm_tensor_file *file, size_t index, int64_t first,
                                   int64_t count, float *out, mm_error *error)
 {
-    const mm_tensor_info *info = mm_tensor_file_info(file, index);
-    if (info && !is_float(info->dtype))
-        return mm_fail(error, MM_ERR_INPUT,
-                       "%s: tensor \"%s\" holds %s, not floating-point numbers", file->path,
-                       info->name, mm_dtype_name(info->dtype));
-    return read_elements(file, index, first, count, false, out, error);
+    return mm_tensor_file_read_as(file, index, first, count, MM_F32, out, error);
 }
 
 mm_status mm_tensor_file_read_raw(const mm_tensor_file *file, size_t index, int64_t first,
                                   int64_t count, void *out, mm_error *error)
 {
-    return read_elements(file, index, first, count, true, out, error);
+    const mm_tensor_info *info = mm_tensor_file_info(file, index);
+    return read_elements(file, index, first, count, info ? info->dtype : MM_F32, out, error);
 }
 
 mm_status mm_tensor_file_read_named_f32(const mm_tensor_file *file, const char *name,

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/convert.h"
 #include "base/number.h"
 #include "base/rng.h"
 #include "base/shape.h"
@@ -171,6 +172,48 @@ static void test_all_brains(void **state)
     }
 }
 
+/* Every run of conversions against the conversion of one number, from memory at odd addresses. */
+static void test_runs(void **state)
+{
+    (void)state;
+    enum { count = 65536 };
+    static unsigned char odd[4 * count + 1];
+    static float wide[count];
+    static uint16_t half[count], brain[count];
+    for (uint32_t i = 0; i < count; i++) {
+        uint16_t one = (uint16_t)i;
+        memcpy(odd + 1 + 2 * i, &one, sizeof(one));
+    }
+    mm_convert(wide, MM_F32, odd + 1, MM_F16, count);
+    mm_convert(brain, MM_BF16, odd + 1, MM_F16, count);
+    for (uint32_t i = 0; i < count; i++) {
+        float one = mm_f16_to_f32((uint16_t)i);
+        assert_memory_equal(&wide[i], &one, sizeof(one));
+        assert_int_equal(brain[i], mm_f32_to_bf16(one));
+    }
+    mm_convert(wide, MM_F32, odd + 1, MM_BF16, count);
+    for (uint32_t i = 0; i < count; i++) {
+        float one = mm_bf16_to_f32((uint16_t)i);
+        assert_memory_equal(&wide[i], &one, sizeof(one));
+    }
+    for (uint32_t i = 0; i < count; i++) { /* all exponents, both signs, NaN, ties */
+        uint32_t bits = i << 16 | (i * 40503u & 0xffffu);
+        bits = i % 3 ? bits : (bits & 0xffff0000u) | 0x8000u;
+        memcpy(odd + 1 + 4 * i, &bits, sizeof(bits));
+    }
+    mm_convert(half, MM_F16, odd + 1, MM_F32, count);
+    mm_convert(brain, MM_BF16, odd + 1, MM_F32, count);
+    for (uint32_t i = 0; i < count; i++) {
+        float one;
+        memcpy(&one, odd + 1 + 4 * i, sizeof(one));
+        assert_int_equal(half[i], mm_f32_to_f16(one));
+        assert_int_equal(brain[i], mm_f32_to_bf16(one));
+    }
+    const double third = 1.0 / 3.0;
+    mm_convert(wide, MM_F32, &third, MM_F64, 1);
+    assert_true(wide[0] == (float)third);
+}
+
 static void test_shapes(void **state)
 {
     (void)state;
@@ -250,6 +293,7 @@ int main(void)
         cmocka_unit_test(test_all_halves),
         cmocka_unit_test(test_rounding_to_halves),
         cmocka_unit_test(test_all_brains),
+        cmocka_unit_test(test_runs),
         cmocka_unit_test(test_shapes),
         cmocka_unit_test(test_reading_numbers),
         cmocka_unit_test(test_writing_numbers),

@@ -17,14 +17,14 @@
 static mm_error error;
 static char file_path[64];
 static char notices[2048];
-static size_t allocations;
+static size_t allocations, allocations_granted;
 
 /* The least that the loader asks of a backend. */
 static mm_status allocate(mm_backend *backend, size_t bytes, void **out, mm_error *e)
 {
     (void)backend;
     allocations++;
-    *out = mm_calloc(1, bytes);
+    *out = allocations > allocations_granted ? NULL : mm_calloc(1, bytes);
     return *out ? MM_OK : mm_fail_memory(e, "a weight", bytes);
 }
 
@@ -43,9 +43,11 @@ static void weight_release(mm_backend *backend, mm_weight *weight)
     weight->data = NULL;
 }
 
-static const mm_backend_table table = {
-    .name = "host", .allocate = allocate, .upload = upload, .weight_release = weight_release};
-static mm_backend backend = {&table};
+static const mm_backend_table host = {
+    .name = "host", .host_memory = true, .allocate = allocate, .weight_release = weight_release};
+static const mm_backend_table device = {
+    .name = "device", .allocate = allocate, .upload = upload, .weight_release = weight_release};
+static mm_backend backend;
 
 static void note(void *user, int32_t level, const char *message)
 {
@@ -89,6 +91,7 @@ static mm_tensor_file *write_and_open(mm_tensor_entry *entries, size_t count)
         mm_free((void *)(uintptr_t)entries[i].data);
     notices[0] = '\0';
     allocations = 0;
+    allocations_granted = SIZE_MAX;
     return file;
 }
 
@@ -250,6 +253,24 @@ static void files_that_do_not_fit(void **state)
     assert_refused(whole, "i32");
 }
 
+static void nothing_is_left_of_a_failed_load(void **state)
+{
+    (void)state;
+    mm_weight_set set;
+    mm_weight_set_init(&set, MM_F32);
+    mm_weight *a = declare(&set, "a", MM_SHAPE(5), MM_SHAPE(5), MM_WEIGHT_AS_STORED);
+    mm_weight *b = declare(&set, "b", MM_SHAPE(5), MM_SHAPE(5), MM_WEIGHT_AS_STORED);
+    mm_tensor_file *file = write_and_open(
+        (mm_tensor_entry[]){tensor("a", MM_SHAPE(5), 0), tensor("b", MM_SHAPE(5), 0)}, 2);
+    allocations_granted = 1;
+    assert_int_equal(load(&set, file), MM_ERR_MEMORY);
+    assert_true(!a->data && !b->data);
+    allocations_granted = SIZE_MAX;
+    assert_int_equal(load(&set, file), MM_OK);
+    assert_true(((float *)a->data)[4] == 4.0f && ((float *)b->data)[4] == 4.0f);
+    finish(&set, file);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +280,10 @@ int main(void)
         cmocka_unit_test(other_spellings),
         cmocka_unit_test(extra_tensors_are_skipped_with_one_notice),
         cmocka_unit_test(files_that_do_not_fit),
+        cmocka_unit_test(nothing_is_left_of_a_failed_load),
     };
-    return cmocka_run_group_tests(tests, make_path, remove_path);
+    backend.table = &host;
+    int failures = cmocka_run_group_tests_name("straight", tests, make_path, remove_path);
+    backend.table = &device;
+    return failures + cmocka_run_group_tests_name("uploaded", tests, make_path, remove_path);
 }

@@ -151,6 +151,7 @@ static void weight_release(mm_backend *backend, mm_weight *weight)
 static const mm_backend_table cpu_table = {
     .name = "cpu",
     .alignment = 64,
+    .host_memory = true,
     .free = backend_free,
     .allocate = allocate,
     .release = release,
