@@ -1,18 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Time and FLOP/s of single ops at the sizes of a full-size UNet (16 frames, 48x48 latents) and of
- * its VAE (384x384 pixels). Usage: ops [--json] [--threads N] [--isa NAME] [--filter TEXT]
+ * its VAE (384x384 pixels). With --cpu-time what the processor spent, which other programs disturb
+ * less: for one thread only.
+ *
+ *   ops [--json] [--threads N] [--isa NAME] [--precision f32|bf16] [--cpu-time] [--filter TEXT]
  */
+#include <getopt.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "backends/cpu/cpu.h"
-#include "base/clock.h"
+#include "base/convert.h"
 #include "base/memory.h"
 #include "graph/executable.h"
 #include "graph/ops.h"
+#include "peak.h"
 
 enum { FRAMES = 16, MOST_WEIGHTS = 4 };
 
@@ -36,19 +41,42 @@ typedef enum kind {
     SPATIAL_ATTENTION,
     TEMPORAL_ATTENTION,
     CROSS_ATTENTION,
+    TEMPORAL_MAP,
+    CROSS_MAP,
     SPATIAL_ATTENTION_BACK,
     TEMPORAL_ATTENTION_BACK,
+    CROSS_ATTENTION_BACK,
+    TEMPORAL_MAP_BACK,
+    CROSS_MAP_BACK,
     KIND_COUNT
 } kind;
 
-static const char *const kind_names[KIND_COUNT] = {
-    "product",        "product back",    "lora down",
-    "lora up",        "lora gradient",   "conv 3x3",
-    "conv 3x3 /2",    "conv 3x3 back",   "temporal conv",
-    "temporal back",  "group norm silu", "group norm clip silu",
-    "layer norm",     "geglu",           "add",
-    "concat",         "attention",       "attention time",
-    "attention text", "attention back",  "attention time back"};
+static const char *const kind_names[KIND_COUNT] = {"product",
+                                                   "product back",
+                                                   "lora down",
+                                                   "lora up",
+                                                   "lora gradient",
+                                                   "conv 3x3",
+                                                   "conv 3x3 /2",
+                                                   "conv 3x3 back",
+                                                   "temporal conv",
+                                                   "temporal back",
+                                                   "group norm silu",
+                                                   "group norm clip silu",
+                                                   "layer norm",
+                                                   "geglu",
+                                                   "add",
+                                                   "concat",
+                                                   "attention",
+                                                   "attention time",
+                                                   "attention text",
+                                                   "map time",
+                                                   "map text",
+                                                   "attention back",
+                                                   "attention time back",
+                                                   "attention text back",
+                                                   "map time back",
+                                                   "map text back"};
 
 typedef struct bench_case {
     kind kind;
@@ -110,6 +138,11 @@ static const bench_case cases[] = {
     {CROSS_ATTENTION, FRAMES, 24, 640, 640},
     {SPATIAL_ATTENTION_BACK, FRAMES, 48, 960, 320},
     {TEMPORAL_ATTENTION_BACK, FRAMES, 48, 960, 320},
+    {CROSS_ATTENTION_BACK, FRAMES, 48, 320, 320},
+    {TEMPORAL_MAP, FRAMES, 12, 3840, 1280},
+    {CROSS_MAP, FRAMES, 12, 1280, 1280},
+    {TEMPORAL_MAP_BACK, FRAMES, 12, 3840, 1280},
+    {CROSS_MAP_BACK, FRAMES, 12, 1280, 1280},
     {CONV, 1, 384, 3, 128},
     {CONV, 1, 384, 128, 128},
     {CONV, 1, 192, 256, 256},
@@ -122,6 +155,8 @@ typedef struct bench {
     mm_graph *graph;
     mm_weight weight[MOST_WEIGHTS];
     int32_t weights;
+    mm_dtype dtype;
+    bool processor; /* measure its time */
     mm_error error;
 } bench;
 
@@ -129,28 +164,30 @@ typedef struct measurement {
     double seconds, flops;
 } measurement;
 
-static void fill(float *values, size_t count)
+static void fill(void *values, mm_dtype dtype, size_t count)
 {
     uint32_t state = 1;
     for (size_t i = 0; i < count; i++) {
         state = state * 1664525u + 1013904223u;
-        values[i] = (float)(state >> 8) / 8388608.0f - 1.0f;
+        float value = (float)(state >> 8) / 8388608.0f - 1.0f;
+        mm_convert((char *)values + i * mm_dtype_bytes(dtype), dtype, &value, MM_F32, 1);
     }
 }
 
 static mm_node *weight(bench *b, mm_shape shape)
 {
     mm_weight *w = &b->weight[b->weights++];
-    *w = (mm_weight){.name = "weight", .shape = shape, .dtype = MM_F32};
-    w->bytes = (size_t)mm_shape_elements(&shape) * sizeof(float);
+    size_t count = (size_t)mm_shape_elements(&shape);
+    *w = (mm_weight){.name = "weight", .shape = shape, .dtype = shape.rank > 1 ? b->dtype : MM_F32};
+    w->bytes = count * mm_dtype_bytes(w->dtype);
     if (b->backend->table->allocate(b->backend, w->bytes, &w->data, &b->error) == MM_OK)
-        fill(w->data, w->bytes / sizeof(float));
+        fill(w->data, w->dtype, count);
     return mm_weight_node(b->graph, w);
 }
 
 static mm_node *input(bench *b, mm_shape shape)
 {
-    return mm_input(b->graph, "x", MM_F32, &shape);
+    return mm_input(b->graph, "x", b->dtype, &shape);
 }
 
 static mm_node *product(bench *b, const bench_case *c, bool ta, bool tb)
@@ -193,18 +230,38 @@ static mm_node *temporal(bench *b, const bench_case *c)
 static mm_node *attention(bench *b, const bench_case *c)
 {
     int64_t pixels = c->side * c->side, width = 64, heads = c->out / width;
-    bool time = c->kind == TEMPORAL_ATTENTION || c->kind == TEMPORAL_ATTENTION_BACK;
+    bool time = c->kind != SPATIAL_ATTENTION && c->kind != SPATIAL_ATTENTION_BACK;
     mm_sequences sequences =
         time ? (mm_sequences){1, c->images, pixels} : (mm_sequences){c->images, pixels, 1};
     mm_node *x = input(b, MM_SHAPE(c->images * pixels, c->in));
-    if (c->kind == CROSS_ATTENTION)
-        return mm_cross_attention(b->graph, x, input(b, MM_SHAPE(c->images, 77, 2 * c->out)), heads,
-                                  width);
-    mm_node *y = mm_attention(b->graph, x, sequences, heads, width, false);
-    if (c->kind == SPATIAL_ATTENTION || c->kind == TEMPORAL_ATTENTION || !y)
+    bool map = c->kind == TEMPORAL_MAP || c->kind == TEMPORAL_MAP_BACK;
+    mm_node *y = map ? mm_attention_map(b->graph, x, sequences, heads, width)
+                     : mm_attention(b->graph, x, sequences, heads, width, false);
+    if (c->kind < SPATIAL_ATTENTION_BACK || !y)
         return y;
-    return mm_graph_add(b->graph, MM_OP_attention_grad, 2, (mm_node *[]){x, input(b, y->shape)},
-                        &y->attr);
+    return mm_graph_add(b->graph, map ? MM_OP_attention_map_grad : MM_OP_attention_grad, 2,
+                        (mm_node *[]){x, mm_input(b->graph, "dy", y->dtype, &y->shape)}, &y->attr);
+}
+
+static mm_node *cross_attention(bench *b, const bench_case *c)
+{
+    int64_t width = 64, heads = c->out / width;
+    bool map = c->kind == CROSS_MAP || c->kind == CROSS_MAP_BACK;
+    mm_node *q = input(b, MM_SHAPE(c->images * c->side * c->side, c->in));
+    mm_node *kv = input(b, MM_SHAPE(c->images, 77, 2 * c->out));
+    mm_node *y = map ? mm_cross_attention_map(b->graph, q, kv, heads, width)
+                     : mm_cross_attention(b->graph, q, kv, heads, width);
+    if (c->kind < SPATIAL_ATTENTION_BACK || !y)
+        return y;
+    mm_node *dy = mm_input(b->graph, "dy", y->dtype, &y->shape);
+    return mm_graph_add(b->graph, map ? MM_OP_cross_attention_map_grad : MM_OP_cross_attention_grad,
+                        3, (mm_node *[]){q, kv, dy}, &y->attr);
+}
+
+static bool is_cross(kind k)
+{
+    return k == CROSS_ATTENTION || k == CROSS_ATTENTION_BACK || k == CROSS_MAP ||
+           k == CROSS_MAP_BACK;
 }
 
 static mm_node *rowwise(bench *b, const bench_case *c)
@@ -236,7 +293,9 @@ static mm_node *build(bench *b, const bench_case *c)
         return convolution(b, c);
     if (c->kind <= TEMPORAL_CONV_BACK)
         return temporal(b, c);
-    return c->kind < SPATIAL_ATTENTION ? rowwise(b, c) : attention(b, c);
+    if (c->kind < SPATIAL_ATTENTION)
+        return rowwise(b, c);
+    return is_cross(c->kind) ? cross_attention(b, c) : attention(b, c);
 }
 
 static mm_status write_inputs(bench *b, mm_executable *executable, const mm_node *node)
@@ -245,13 +304,12 @@ static mm_status write_inputs(bench *b, mm_executable *executable, const mm_node
         const mm_node *source = node->source[i];
         if (!source || source->op != MM_OP_input)
             continue;
-        size_t count = (size_t)mm_shape_elements(&source->shape);
-        float *values = mm_malloc(count * sizeof(float));
+        size_t bytes = mm_node_bytes(source);
+        void *values = mm_malloc(bytes);
         if (!values)
-            return mm_fail_memory(&b->error, "an input", count * sizeof(float));
-        fill(values, count);
-        mm_status status =
-            mm_executable_write(executable, source, values, count * sizeof(float), &b->error);
+            return mm_fail_memory(&b->error, "an input", bytes);
+        fill(values, source->dtype, (size_t)mm_node_elements(source));
+        mm_status status = mm_executable_write(executable, source, values, bytes, &b->error);
         mm_free(values);
         MM_TRY(status);
     }
@@ -262,11 +320,11 @@ static mm_status write_inputs(bench *b, mm_executable *executable, const mm_node
 static mm_status time_runs(bench *b, mm_executable *executable, measurement *out)
 {
     out->seconds = INFINITY;
-    double end = mm_clock_seconds() + 0.7;
-    for (int run = 0; run < 3 || (run < 30 && mm_clock_seconds() < end); run++) {
-        double start = mm_clock_seconds();
+    double end = bench_seconds(b->processor) + 0.7;
+    for (int run = 0; run < 3 || (run < 30 && bench_seconds(b->processor) < end); run++) {
+        double start = bench_seconds(b->processor);
         MM_TRY(mm_executable_run(executable, NULL, &b->error));
-        double seconds = mm_clock_seconds() - start;
+        double seconds = bench_seconds(b->processor) - start;
         if (run > 0 && seconds < out->seconds)
             out->seconds = seconds;
     }
@@ -291,23 +349,13 @@ static mm_status measure_node(bench *b, mm_node *node, measurement *out)
 static mm_status measure(bench *b, const bench_case *c, measurement *out)
 {
     b->weights = 0;
-    MM_TRY(mm_graph_create(&b->graph, MM_F32, &b->error));
+    MM_TRY(mm_graph_create(&b->graph, b->dtype, &b->error));
     mm_node *node = build(b, c);
     mm_status status = measure_node(b, node, out);
     mm_graph_free(&b->graph);
     for (int32_t i = 0; i < b->weights; i++)
         b->backend->table->weight_release(b->backend, &b->weight[i]);
     return status;
-}
-
-/* FLOP/s of a product of 1536 x 1536 matrices: what the others are compared with. */
-static mm_status measure_peak(bench *b, double *out)
-{
-    static const bench_case square = {PRODUCT_BACK, 24, 8, 1536, 1536};
-    measurement m;
-    MM_TRY(measure(b, &square, &m));
-    *out = m.flops / m.seconds;
-    return MM_OK;
 }
 
 static void print_case(const bench_case *c, const measurement *m, double peak, bool json)
@@ -325,11 +373,13 @@ static mm_status run_cases(bench *b, const char *filter, bool json)
 {
     double peak;
     const char *separator = "";
-    MM_TRY(measure_peak(b, &peak));
-    printf(json ? "{\"peak_gflops\": %.1f, \"ops\": [\n" : "peak %.1f GFLOP/s (square product)\n",
-           peak * 1e-9);
+    MM_TRY(bench_peak(b->backend, b->dtype, b->processor, &peak, &b->error));
+    printf(json ? "{\"instructions\": \"%s\", \"precision\": \"%s\", \"peak_gflops\": %.1f, "
+                  "\"ops\": [\n"
+                : "%s, %s, peak %.1f GFLOP/s (square product)\n",
+           mm_cpu_backend_isa(b->backend), mm_dtype_name(b->dtype), peak * 1e-9);
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        measurement m;
+        measurement m = {0};
         if (filter && !strstr(kind_names[cases[i].kind], filter))
             continue;
         MM_TRY(measure(b, &cases[i], &m));
@@ -343,30 +393,50 @@ static mm_status run_cases(bench *b, const char *filter, bool json)
     return MM_OK;
 }
 
+typedef struct settings {
+    const char *isa, *filter;
+    int threads;
+    bool json;
+} settings;
+
+static settings parse(int argc, char **argv, bench *b)
+{
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'},
+        {"threads", required_argument, NULL, 't'},
+        {"isa", required_argument, NULL, 'i'},
+        {"precision", required_argument, NULL, 'p'},
+        {"cpu-time", no_argument, NULL, 'c'},
+        {"filter", required_argument, NULL, 'f'},
+        {NULL, 0, NULL, 0},
+    };
+    settings s = {0};
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (c == 'j')
+            s.json = true;
+        else if (c == 't')
+            s.threads = atoi(optarg);
+        else if (c == 'i')
+            s.isa = optarg;
+        else if (c == 'p')
+            b->dtype = strcmp(optarg, "bf16") == 0 ? MM_BF16 : MM_F32;
+        else if (c == 'c')
+            b->processor = true;
+        else if (c == 'f')
+            s.filter = optarg;
+        else
+            exit(2);
+    }
+    return s;
+}
+
 int main(int argc, char **argv)
 {
-    bench b = {0};
-    bool json = false;
-    int threads = 0;
-    const char *isa = NULL, *filter = NULL;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0)
-            json = true;
-        else if (strcmp(argv[i], "--threads") == 0 && i + 1 < argc)
-            threads = atoi(argv[++i]);
-        else if (strcmp(argv[i], "--isa") == 0 && i + 1 < argc)
-            isa = argv[++i];
-        else if (strcmp(argv[i], "--filter") == 0 && i + 1 < argc)
-            filter = argv[++i];
-        else {
-            fprintf(stderr, "usage: %s [--json] [--threads N] [--isa NAME] [--filter TEXT]\n",
-                    argv[0]);
-            return 2;
-        }
-    }
-    mm_status status = mm_cpu_backend_create(&b.backend, threads, isa, &b.error);
+    bench b = {.dtype = MM_F32};
+    settings s = parse(argc, argv, &b);
+    mm_status status = mm_cpu_backend_create(&b.backend, s.threads, s.isa, &b.error);
     if (status == MM_OK)
-        status = run_cases(&b, filter, json);
+        status = run_cases(&b, s.filter, s.json);
     if (status != MM_OK)
         fprintf(stderr, "ops: %s\n", b.error.text);
     if (b.backend)

@@ -5,8 +5,16 @@
 
 #include "graph/graph.h"
 
-/* Prints time and FLOP/s by op and of the slowest nodes. `seconds` are sums over `runs`, one per
-   node of the graph, as mm_run_control gathers them. */
-void profile_print(const mm_graph *graph, const double *seconds, long runs);
+typedef struct profile {
+    const mm_graph *graph;
+    const double *seconds; /* of each node, as mm_run_control gathers them over the runs */
+    long runs;
+    double peak; /* FLOP/s of a product of square matrices (peak.h) */
+} profile;
+
+/* Prints time, FLOP/s and their share of the peak, by op, and of the slowest nodes. */
+void profile_print(const profile *p);
+/* The same of all ops and nodes into a JSON file; ends the program where that cannot be written. */
+void profile_save(const profile *p, const char *path);
 
 #endif

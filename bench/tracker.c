@@ -16,6 +16,7 @@
 #include "base/memory.h"
 #include "metrics/tracker/tracker_passes.h"
 #include "failure.h"
+#include "peak.h"
 #include "profile.h"
 
 typedef struct settings {
@@ -25,6 +26,7 @@ typedef struct settings {
 
 static mm_backend *backend;
 static mm_tracker *tracker;
+static double peak; /* FLOP/s */
 
 static settings parse(int argc, char **argv)
 {
@@ -81,7 +83,7 @@ static double measure(const char *name, mm_graph *graph, mm_node *const *outputs
     double time = mm_clock_seconds() - start;
     printf("%s: %.3f s, %.1f GFLOP/s, %zu MiB\n", name, time, summary.flops / time * 1e-9,
            summary.arena_bytes >> 20);
-    profile_print(graph, seconds, 1);
+    profile_print(&(profile){.graph = graph, .seconds = seconds, .runs = 1, .peak = peak});
     mm_free(seconds);
     mm_executable_free(&executable);
     mm_graph_free(&graph);
@@ -129,6 +131,7 @@ int main(int argc, char **argv)
     check(mm_cpu_backend_create(&backend, (int)s.threads, NULL, &error));
     check(mm_tracker_open(&tracker, s.model, MM_TRACKER_WIDTH, MM_TRACKER_HEIGHT, NULL, &error));
     check(mm_tracker_load(tracker, &(mm_runtime){.backend = backend}, &error));
+    check(bench_peak(backend, MM_F32, false, &peak, &error));
     double features = measure_features(), tokens = measure_tokens(&s), update = measure_update(&s);
     double iteration = tokens * (double)s.points / (double)s.chunk + update;
     printf("a video: %.2f s\n", (double)s.frames * features + MM_TRACKER_ITERATIONS * iteration);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Training steps on the CPU with random latents: seconds, and with --profile the time and FLOP/s of
- * each op. The first step, which touches the memory, counts for neither.
+ * Training steps on the CPU with random latents: seconds, and with --profile the time, FLOP/s and
+ * share of the peak of each op; with --json FILE the same as JSON. The first step, which touches
+ * the memory, counts for neither.
  *
  *   training_step MODEL_DIR [--frames 16] [--size 48x48] [--rank 32] [--scale 4] [--threads 0]
- *                 [--runs 3] [--budget GIB] [--profile]
+ *                 [--runs 3] [--budget GIB] [--profile] [--json FILE]
  *
  * --size is that of the latents, --scale that of the features.
  */
@@ -18,11 +19,12 @@
 #include "base/rng.h"
 #include "motion/objective.h"
 #include "failure.h"
+#include "peak.h"
 #include "profile.h"
 #include "training/step.h"
 
 typedef struct settings {
-    const char *model;
+    const char *model, *json;
     bool profile;
     long frames, height, width, rank, scale, threads, runs;
     double budget;
@@ -31,15 +33,11 @@ typedef struct settings {
 static settings parse(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"frames", required_argument, NULL, 'f'},
-        {"size", required_argument, NULL, 's'},
-        {"rank", required_argument, NULL, 'r'},
-        {"scale", required_argument, NULL, 'c'},
-        {"threads", required_argument, NULL, 't'},
-        {"runs", required_argument, NULL, 'n'},
-        {"budget", required_argument, NULL, 'b'},
-        {"profile", no_argument, NULL, 'p'},
-        {NULL, 0, NULL, 0},
+        {"frames", required_argument, NULL, 'f'},  {"size", required_argument, NULL, 's'},
+        {"rank", required_argument, NULL, 'r'},    {"scale", required_argument, NULL, 'c'},
+        {"threads", required_argument, NULL, 't'}, {"runs", required_argument, NULL, 'n'},
+        {"budget", required_argument, NULL, 'b'},  {"profile", no_argument, NULL, 'p'},
+        {"json", required_argument, NULL, 'j'},    {NULL, 0, NULL, 0},
     };
     settings s = {.frames = 16, .height = 48, .width = 48, .rank = 32, .scale = 4, .runs = 3};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -55,6 +53,8 @@ static settings parse(int argc, char **argv)
             continue;
         else if (c == 'b')
             s.budget = strtod(optarg, NULL);
+        else if (c == 'j')
+            s.json = optarg;
         else if (c == 'p')
             s.profile = true;
         else
@@ -89,11 +89,23 @@ static void fill_lora(mm_lora_set *lora)
     }
 }
 
-static void run_steps(mm_training_step *step, const settings *s, const mm_step_input *input)
+static void report(const settings *s, mm_backend *backend, profile *p)
+{
+    if (!s->profile && !s->json)
+        return;
+    check(bench_peak(backend, p->graph->compute, false, &p->peak, &error));
+    if (s->profile)
+        profile_print(p);
+    if (s->json)
+        profile_save(p, s->json);
+}
+
+static void run_steps(mm_training_step *step, const settings *s, mm_backend *backend,
+                      const mm_step_input *input)
 {
     const mm_graph *graph = mm_training_step_graph(step);
     double *seconds = mm_calloc((size_t)graph->count, sizeof(double)), total = 0;
-    mm_run_control control = {.seconds = s->profile ? seconds : NULL};
+    mm_run_control control = {.seconds = seconds};
     mm_step_losses losses;
     check(mm_training_step_run(step, input, &losses, NULL, &error));
     for (long i = 0; i < s->runs; i++) {
@@ -103,8 +115,8 @@ static void run_steps(mm_training_step *step, const settings *s, const mm_step_i
         printf("step %ld: %.4f s, loss %.9g\n", i + 1, took, losses.loss);
         total += took;
     }
-    if (s->profile)
-        profile_print(graph, seconds, s->runs);
+    report(s, backend, &(profile){.graph = graph, .seconds = seconds, .runs = s->runs});
+    printf("resident peak: %.3f GiB\n", (double)mm_resident_peak_bytes() * 0x1p-30);
     printf("seconds per step: %.4f\n", total / (double)s->runs);
     mm_free(seconds);
 }
@@ -162,7 +174,7 @@ int main(int argc, char **argv)
     float *latent = normals(MM_STREAM_POSTERIOR, latents);
     float *noise = normals(MM_STREAM_TRAINING_NOISE, latents);
     float *hidden = normals(MM_STREAM_SAMPLING_NOISE, tokens);
-    run_steps(step, &s, &(mm_step_input){latent, noise, 700, hidden, 5, 3});
+    run_steps(step, &s, backend, &(mm_step_input){latent, noise, 700, hidden, 5, 3});
 
     mm_free(latent);
     mm_free(noise);

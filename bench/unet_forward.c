@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * One forward pass of a UNet on the CPU: seconds, memory, and with --profile the time and FLOP/s of
- * each op.
+ * One forward pass of a UNet on the CPU: seconds, memory, and with --profile the time, FLOP/s and
+ * share of the peak of each op; with --json FILE the same as JSON.
  *
  *   unet_forward MODEL_DIR|--random [--config unet/config.json] [--frames 16] [--size 48x48]
- *                [--clips 1] [--threads 0] [--runs 1] [--profile] [--maps LEVEL]
+ *                [--clips 1] [--threads 0] [--runs 1] [--profile] [--json FILE]
+ *                [--maps LEVEL]
  *
  * --random fills the weights with random numbers instead of reading a file; without --config it
  * takes the class's default config, which is ZeroScope's. --size is that of the latents. --maps
@@ -23,12 +24,13 @@
 #include "models/networks.h"
 #include "models/weight_loader.h"
 #include "failure.h"
+#include "peak.h"
 #include "profile.h"
 
 #define TOKENS 77
 
 typedef struct settings {
-    const char *model, *config;
+    const char *model, *config, *json;
     bool random, profile;
     long frames, height, width, clips, threads, runs, level;
 } settings;
@@ -36,11 +38,17 @@ typedef struct settings {
 static settings parse(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"random", no_argument, NULL, 'r'},       {"config", required_argument, NULL, 'c'},
-        {"frames", required_argument, NULL, 'f'}, {"size", required_argument, NULL, 's'},
-        {"clips", required_argument, NULL, 'b'},  {"threads", required_argument, NULL, 't'},
-        {"runs", required_argument, NULL, 'n'},   {"profile", no_argument, NULL, 'p'},
-        {"maps", required_argument, NULL, 'm'},   {NULL, 0, NULL, 0},
+        {"random", no_argument, NULL, 'r'},
+        {"config", required_argument, NULL, 'c'},
+        {"frames", required_argument, NULL, 'f'},
+        {"size", required_argument, NULL, 's'},
+        {"clips", required_argument, NULL, 'b'},
+        {"threads", required_argument, NULL, 't'},
+        {"runs", required_argument, NULL, 'n'},
+        {"profile", no_argument, NULL, 'p'},
+        {"maps", required_argument, NULL, 'm'},
+        {"json", required_argument, NULL, 'j'},
+        {NULL, 0, NULL, 0},
     };
     settings s = {.frames = 16, .height = 48, .width = 48, .clips = 1, .runs = 1, .level = -1};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -56,6 +64,8 @@ static settings parse(int argc, char **argv)
             continue;
         else if (c == 'c')
             s.config = optarg;
+        else if (c == 'j')
+            s.json = optarg;
         else if (c == 'r')
             s.random = true;
         else if (c == 'p')
@@ -147,6 +157,17 @@ static void write_random(mm_executable *executable, const mm_node *input)
     mm_free(values);
 }
 
+static void report(const settings *s, mm_backend *backend, profile *p)
+{
+    if (!s->profile && !s->json)
+        return;
+    check(bench_peak(backend, p->graph->compute, false, &p->peak, &error));
+    if (s->profile)
+        profile_print(p);
+    if (s->json)
+        profile_save(p, s->json);
+}
+
 int main(int argc, char **argv)
 {
     settings s = parse(argc, argv);
@@ -203,8 +224,7 @@ int main(int argc, char **argv)
     }
     printf("resident now %.2f GiB, at most %.2f GiB\n", (double)mm_resident_bytes() / (1 << 30),
            (double)mm_resident_peak_bytes() / (1 << 30));
-    if (s.profile)
-        profile_print(g, seconds, counted);
+    report(&s, backend, &(profile){.graph = g, .seconds = seconds, .runs = counted});
     printf("seconds per run: %.3f\n", total / (double)counted);
 
     mm_free(seconds);
