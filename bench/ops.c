@@ -170,7 +170,7 @@ static void fill(void *values, mm_dtype dtype, size_t count)
     for (size_t i = 0; i < count; i++) {
         state = state * 1664525u + 1013904223u;
         float value = (float)(state >> 8) / 8388608.0f - 1.0f;
-        mm_convert((char *)values + i * mm_dtype_bytes(dtype), dtype, &value, MM_F32, 1);
+        mm_convert_numbers((char *)values + i * mm_dtype_bytes(dtype), dtype, &value, MM_F32, 1);
     }
 }
 

@@ -31,8 +31,8 @@ static mm_status write_input(mm_executable *executable, const mm_node *node, mm_
         values[i] = (float)((i * 7919u) % 1024u) * 0x1p-9f - 1.0f;
     if (node->dtype != MM_F32)
         for (size_t i = 0; i < count; i++) /* in place: the run gets shorter */
-            mm_convert((char *)values + i * mm_dtype_bytes(node->dtype), node->dtype, &values[i],
-                       MM_F32, 1);
+            mm_convert_numbers((char *)values + i * mm_dtype_bytes(node->dtype), node->dtype,
+                               &values[i], MM_F32, 1);
     mm_status status = mm_executable_write(executable, node, values, mm_node_bytes(node), error);
     mm_free(values);
     return status;

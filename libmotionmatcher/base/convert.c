@@ -104,7 +104,8 @@ static void through_f32(uint16_t *to, mm_dtype to_type, const unsigned char *fro
     }
 }
 
-void mm_convert(void *to, mm_dtype to_type, const void *from, mm_dtype from_type, size_t count)
+void mm_convert_numbers(void *to, mm_dtype to_type, const void *from, mm_dtype from_type,
+                        size_t count)
 {
     if (to_type == from_type)
         memmove(to, from, count * mm_dtype_bytes(to_type));

@@ -47,7 +47,7 @@ static mm_status read_contiguous(const reading *r, int64_t first, int64_t count)
         if (whole)
             crc = crc32(crc, slice, (uInt)(n * r->in_bytes));
         if (!as_stored)
-            mm_convert(out, r->dtype, slice, record->info.dtype, n);
+            mm_convert_numbers(out, r->dtype, slice, record->info.dtype, n);
         out += n * r->out_bytes;
         at += n * r->in_bytes;
         left -= n;
@@ -138,9 +138,9 @@ static mm_status read_strided(const reading *r, int64_t first, int64_t count)
             continue;
         if (position < view.first || position >= view.first + view.count)
             MM_TRY(move_window(r, &view, position));
-        mm_convert(r->out + (size_t)index * r->out_bytes, r->dtype,
-                   view.bytes + (size_t)(position - view.first) * r->in_bytes, record->info.dtype,
-                   1);
+        mm_convert_numbers(r->out + (size_t)index * r->out_bytes, r->dtype,
+                           view.bytes + (size_t)(position - view.first) * r->in_bytes,
+                           record->info.dtype, 1);
     } while (step_walk(&w));
     return MM_OK;
 }

@@ -184,14 +184,14 @@ static void test_runs(void **state)
         uint16_t one = (uint16_t)i;
         memcpy(odd + 1 + 2 * i, &one, sizeof(one));
     }
-    mm_convert(wide, MM_F32, odd + 1, MM_F16, count);
-    mm_convert(brain, MM_BF16, odd + 1, MM_F16, count);
+    mm_convert_numbers(wide, MM_F32, odd + 1, MM_F16, count);
+    mm_convert_numbers(brain, MM_BF16, odd + 1, MM_F16, count);
     for (uint32_t i = 0; i < count; i++) {
         float one = mm_f16_to_f32((uint16_t)i);
         assert_memory_equal(&wide[i], &one, sizeof(one));
         assert_int_equal(brain[i], mm_f32_to_bf16(one));
     }
-    mm_convert(wide, MM_F32, odd + 1, MM_BF16, count);
+    mm_convert_numbers(wide, MM_F32, odd + 1, MM_BF16, count);
     for (uint32_t i = 0; i < count; i++) {
         float one = mm_bf16_to_f32((uint16_t)i);
         assert_memory_equal(&wide[i], &one, sizeof(one));
@@ -201,8 +201,8 @@ static void test_runs(void **state)
         bits = i % 3 ? bits : (bits & 0xffff0000u) | 0x8000u;
         memcpy(odd + 1 + 4 * i, &bits, sizeof(bits));
     }
-    mm_convert(half, MM_F16, odd + 1, MM_F32, count);
-    mm_convert(brain, MM_BF16, odd + 1, MM_F32, count);
+    mm_convert_numbers(half, MM_F16, odd + 1, MM_F32, count);
+    mm_convert_numbers(brain, MM_BF16, odd + 1, MM_F32, count);
     for (uint32_t i = 0; i < count; i++) {
         float one;
         memcpy(&one, odd + 1 + 4 * i, sizeof(one));
@@ -210,7 +210,7 @@ static void test_runs(void **state)
         assert_int_equal(brain[i], mm_f32_to_bf16(one));
     }
     const double third = 1.0 / 3.0;
-    mm_convert(wide, MM_F32, &third, MM_F64, 1);
+    mm_convert_numbers(wide, MM_F32, &third, MM_F64, 1);
     assert_true(wide[0] == (float)third);
 }
 
