@@ -103,10 +103,11 @@ static mm_status create(mm_context **out, const mm_options *options, mm_error *e
 
 mm_status mm_context_create(mm_context **out, const mm_options *options)
 {
+    if (out)
+        *out = NULL;
     mm_error error = {0};
     if (!out)
         return mm_api_misuse("mm_context_create", "out must not be NULL");
-    *out = NULL;
     return mm_api_return(create(out, options, &error), &error);
 }
 

@@ -84,9 +84,10 @@ static mm_status create(mm_evaluator **out, mm_context *context, const mm_option
 
 mm_status mm_evaluator_create(mm_evaluator **out, mm_context *context, const mm_options *options)
 {
+    if (out)
+        *out = NULL;
     if (!out || !context || !options || !mm_options_evaluate(options))
         return mm_api_misuse(__func__, "out, context and options of table \"evaluate\" are needed");
-    *out = NULL;
     mm_error error = {0};
     return mm_api_return(create(out, context, options, &error), &error);
 }

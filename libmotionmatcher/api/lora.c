@@ -162,18 +162,20 @@ static mm_status open_lora(mm_lora **out, mm_context *context, mm_model *model, 
 
 mm_status mm_lora_open(mm_lora **out, mm_model *model, const char *path)
 {
+    if (out)
+        *out = NULL;
     if (!out || !model || !path)
         return mm_api_misuse(__func__, "out, model and path must not be NULL");
-    *out = NULL;
     mm_error error = {0};
     return mm_api_return(open_lora(out, model->context, model, path, &error), &error);
 }
 
 mm_status mm_lora_open_alone(mm_lora **out, mm_context *context, const char *path)
 {
+    if (out)
+        *out = NULL;
     if (!out || !context || !path)
         return mm_api_misuse(__func__, "out, context and path must not be NULL");
-    *out = NULL;
     mm_error error = {0};
     return mm_api_return(open_lora(out, context, NULL, path, &error), &error);
 }

@@ -73,9 +73,10 @@ static mm_status merge_loras(mm_lora **out, const mm_lora_layers **layers,
 mm_status mm_lora_merge(mm_lora **out, const mm_lora *const *loras, const double *weights,
                         size_t count)
 {
+    if (out)
+        *out = NULL;
     if (!out || !loras || !weights || count == 0)
         return mm_api_misuse(__func__, "out, loras and weights must not be NULL, count not 0");
-    *out = NULL;
     for (size_t i = 0; i < count; i++) {
         if (!loras[i])
             return mm_api_misuse(__func__, "none of the LoRAs may be NULL");

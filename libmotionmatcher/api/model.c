@@ -50,9 +50,10 @@ static mm_status open_model(mm_model **out, mm_context *context, const char *dir
 
 mm_status mm_model_open(mm_model **out, mm_context *context, const char *directory)
 {
+    if (out)
+        *out = NULL;
     if (!out || !context || !directory)
         return mm_api_misuse(__func__, "out, context and directory must not be NULL");
-    *out = NULL;
     mm_error error = {0};
     return mm_api_return(open_model(out, context, directory, &error), &error);
 }

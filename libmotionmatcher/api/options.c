@@ -195,6 +195,8 @@ mm_status mm_options_check_agree(mm_options *given, mm_options *stored, const ch
 
 mm_status mm_options_create(mm_options **out, const char *table)
 {
+    if (out)
+        *out = NULL;
     mm_error error = {0};
     if (!out || !table)
         return mm_api_misuse("mm_options_create", "out and table must not be NULL");
@@ -213,10 +215,11 @@ mm_status mm_options_set(mm_options *options, const char *key, const char *value
 
 mm_status mm_options_get(mm_options *options, const char *key, size_t index, const char **out)
 {
+    if (out)
+        *out = NULL;
     mm_error error = {0};
     if (!options || !key || !out)
         return mm_api_misuse("mm_options_get", "options, key and out must not be NULL");
-    *out = NULL;
     const mm_option_row *row = mm_options_row(options, key);
     if (!row && mm_options_knows(options, key))
         return MM_OK;
@@ -306,12 +309,13 @@ static bool put_value(mm_json_writer *writer, const mm_option_row *row, const vo
 
 mm_status mm_options_to_json(mm_options *options, char **out)
 {
+    if (out)
+        *out = NULL;
     mm_json_writer writer = {.pretty = true};
     mm_error error = {0};
     bool good = true;
     if (!options || !out)
         return mm_api_misuse("mm_options_to_json", "options and out must not be NULL");
-    *out = NULL;
     mm_json_begin(&writer, NULL, '{');
     for (size_t i = 0; i < options->table->count && good; i++) {
         const mm_option_row *row = &options->table->rows[i];

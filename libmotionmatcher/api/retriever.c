@@ -109,9 +109,10 @@ static mm_status create(mm_retriever **out, mm_model *model, const mm_options *o
 
 mm_status mm_retriever_create(mm_retriever **out, mm_model *model, const mm_options *options)
 {
+    if (out)
+        *out = NULL;
     if (!out || !model || !options || !mm_options_retrieve(options))
         return mm_api_misuse(__func__, "out, model and options of table \"retrieve\" are needed");
-    *out = NULL;
     mm_error error = {0};
     return mm_api_return(create(out, model, options, &error), &error);
 }

@@ -106,9 +106,10 @@ static mm_status create(mm_sampler **out, mm_model *model, const mm_options *opt
 
 mm_status mm_sampler_create(mm_sampler **out, mm_model *model, const mm_options *options)
 {
+    if (out)
+        *out = NULL;
     if (!out || !model || !options || !mm_options_sample(options))
         return mm_api_misuse(__func__, "out, model and options of table \"sample\" are needed");
-    *out = NULL;
     mm_error error = {0};
     return mm_api_return(create(out, model, options, &error), &error);
 }
@@ -190,9 +191,18 @@ static mm_status draw(mm_sampler *s, int64_t repeat, float *latents, mm_video **
     return mm_sampler_write(s, seed, latents, out, error);
 }
 
+static bool writes_something(const mm_sample_config *c)
+{
+    return c->output || c->output_dir || c->save_latents || c->save_inversion || c->save_frames;
+}
+
 static mm_status run(mm_sampler *s, mm_video **out, mm_error *error)
 {
     size_t bytes = mm_latent_elements(&s->drawing.latents) * sizeof(float);
+    if (!writes_something(s->config) && (!out || s->config->steps_only))
+        return mm_fail(error, MM_ERR_USAGE,
+                       "nothing to write: set output_dir, output or a save option, or take the "
+                       "video");
     MM_TRY(encode_texts(s, error));
     MM_TRY(mm_sampler_encode_reference(s, error));
     MM_TRY(invert_reference(s, error));
@@ -210,10 +220,13 @@ static mm_status run(mm_sampler *s, mm_video **out, mm_error *error)
 
 mm_status mm_sampler_run(mm_sampler *sampler, mm_video **out)
 {
-    if (!sampler)
-        return mm_api_misuse(__func__, "sampler must not be NULL");
     if (out)
         *out = NULL;
+    if (!sampler)
+        return mm_api_misuse(__func__, "sampler must not be NULL");
     mm_error error = {0};
-    return mm_api_return(run(sampler, out, &error), &error);
+    mm_status status = run(sampler, out, &error);
+    if (status != MM_OK)
+        mm_video_free(out); /* an earlier one of several */
+    return mm_api_return(status, &error);
 }

@@ -185,17 +185,12 @@ mm_status mm_sampler_check_outputs(const mm_sampler *s, mm_error *error)
 {
     const mm_sample_config *c = s->config;
     const char *files[] = {c->output, c->save_latents, c->save_inversion, c->save_frames};
-    bool some = c->output_dir != NULL;
     bool single = false;
     for (size_t i = 0; i < 4; i++) {
-        some = some || files[i];
         single = single || files[i];
         if (files[i])
             MM_TRY(mm_output_file_check(files[i], error));
     }
-    if (!some)
-        return mm_fail(error, MM_ERR_USAGE,
-                       "nothing to write: give --output-dir, --output, or a --save option");
     if (c->steps_only && (c->output || c->save_frames))
         return mm_fail(error, MM_ERR_USAGE, "steps-only ends before there are frames to write");
     if (single && c->repeat_num > 1)

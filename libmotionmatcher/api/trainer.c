@@ -103,9 +103,10 @@ static mm_status create_new(mm_trainer **out, mm_model *model, const mm_options 
 
 mm_status mm_trainer_create(mm_trainer **out, mm_model *model, const mm_options *options)
 {
+    if (out)
+        *out = NULL;
     if (!out || !model || !options || !mm_options_train(options))
         return mm_api_misuse(__func__, "out, model and options of table \"train\" are needed");
-    *out = NULL;
     mm_error error = {0};
     return mm_api_return(create_new(out, model, options, &error), &error);
 }
@@ -127,12 +128,13 @@ static mm_status resume(mm_trainer **out, mm_model *model, const mm_options *opt
 
 mm_status mm_trainer_resume(mm_trainer **out, mm_model *model, const mm_options *options)
 {
+    if (out)
+        *out = NULL;
     if (!out || !model || !options || !mm_options_train(options) ||
         !mm_options_train(options)->output_dir)
         return mm_api_misuse(__func__,
                              "out, model and options of table \"train\" with an output_dir are "
                              "needed; mm_trainer_load_options() completes them");
-    *out = NULL;
     mm_error error = {0};
     return mm_api_return(resume(out, model, options, &error), &error);
 }

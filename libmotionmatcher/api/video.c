@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "api/video_internal.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "api/context_internal.h"
@@ -56,12 +57,13 @@ static bool fill_request(const mm_options *options, mm_decode_request *out)
 mm_status mm_video_decode(mm_video **out, mm_context *context, const char *path,
                           const mm_options *options)
 {
+    if (out)
+        *out = NULL;
     mm_decode_request request;
     if (!out || !context || !path || !options || !fill_request(options, &request))
         return mm_api_misuse(
             __func__,
             "out, context, path and options of table \"train\" or \"features\" are needed");
-    *out = NULL;
     mm_error error = {0};
     return mm_api_return(mm_video_decode_clip(out, path, &request, &context->logger, &error),
                          &error);
@@ -85,11 +87,14 @@ static mm_status copy_frames(mm_video **out, const uint8_t *data, const int64_t 
 mm_status mm_video_from_frames(mm_video **out, const uint8_t *data, int64_t frames, int64_t height,
                                int64_t width, double fps)
 {
+    if (out)
+        *out = NULL;
     if (!out || !data)
         return mm_api_misuse(__func__, "out and data must not be NULL");
-    *out = NULL;
     if (frames < 1 || height < 1 || width < 1 || height > INT32_MAX || width > INT32_MAX)
         return mm_api_misuse(__func__, "frames, height and width must be at least 1");
+    if (!(fps >= 0.0 && isfinite(fps)))
+        return mm_api_misuse(__func__, "fps must be 0 (unknown) or more");
     mm_error error = {0};
     int64_t size[3] = {frames, height, width};
     return mm_api_return(copy_frames(out, data, size, fps, &error), &error);
@@ -180,6 +185,8 @@ mm_status mm_video_read_description_prompt(const char *path, char **out, mm_erro
 
 mm_status mm_video_read_prompt(const char *path, char **out)
 {
+    if (out)
+        *out = NULL;
     if (!path || !out)
         return mm_api_misuse(__func__, "path and out must not be NULL");
     mm_error error = {0};
