@@ -14,7 +14,7 @@ install_missing() {
     packages=
     for package in meson ninja-build gcc pkg-config libdnnl-dev libavformat-dev libavcodec-dev \
         libavutil-dev libswscale-dev libavfilter-dev libcjson-dev libyaml-dev zlib1g-dev \
-        libcmocka-dev libunistring-dev ffmpeg python3 python3-numpy \
+        libcmocka-dev libunistring-dev ffmpeg locales python3 python3-numpy \
         python3-matplotlib; do
         dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q ' installed' ||
             packages="$packages $package"

@@ -6,6 +6,10 @@
  * Thread-safety: handles made from one context must not be used by two threads at a time, nor by a
  * callback while one of them works, except mm_context_cancel() and mm_context_stop(). Different
  * contexts are independent.
+ *
+ * Forking: a context of several threads is of no use in a forked child: what computes there, and
+ * creating another one of several threads, is MM_ERR_USAGE. Freeing works, and so does a context
+ * with option threads 1. A child forked before the first context is made is like any process.
  */
 #ifndef MOTIONMATCHER_CONTEXT_H
 #define MOTIONMATCHER_CONTEXT_H

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/options_internal.h"
 #include "api/processors.h"
@@ -61,6 +62,40 @@ static const char *cpu_mask(void)
     return mask && *mask ? mask : NULL;
 }
 
+/* The first process that made a context of several threads; 0 before. The threads do not live on in
+   a forked child, and OpenMP would wait for them for ever. */
+static atomic_int threaded_process;
+
+static bool is_forked(int32_t process)
+{
+    return process != 0 && process != (int32_t)getpid();
+}
+
+static mm_status fail_forked(mm_error *error)
+{
+    return mm_fail(error, MM_ERR_USAGE,
+                   "this process was forked off one that had made a context of several threads, "
+                   "which do not live on here: fork before the first context, or take one with "
+                   "option threads 1");
+}
+
+mm_status mm_context_check_process(const mm_context *context, mm_error *error)
+{
+    return context->threads > 1 && is_forked(context->process) ? fail_forked(error) : MM_OK;
+}
+
+static mm_status claim_process(mm_context *context, mm_error *error)
+{
+    int none = 0;
+    context->process = (int32_t)getpid();
+    if (context->threads == 1)
+        return MM_OK;
+    if (is_forked(atomic_load(&threaded_process)))
+        return fail_forked(error);
+    atomic_compare_exchange_strong(&threaded_process, &none, context->process);
+    return MM_OK;
+}
+
 static mm_status create_backend(mm_context *context, mm_error *error)
 {
     const char *mask = cpu_mask();
@@ -75,6 +110,7 @@ static mm_status open_context(mm_context *context, const mm_context_config *conf
     MM_TRY(choose_device(context, config->device, error));
     MM_TRY(choose_precision(context, config->precision, error));
     choose_limits(context, config);
+    MM_TRY(claim_process(context, error));
     return create_backend(context, error);
 }
 

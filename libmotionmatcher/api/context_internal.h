@@ -19,6 +19,7 @@ struct mm_context {
     void *on_event_user;
     uint64_t memory_budget; /* bytes, resolved */
     int32_t threads;        /* resolved, at least 1 */
+    int32_t process;        /* in which it was made */
     const char *device, *precision;
     atomic_int cancel; /* end within one node: pass &context->cancel to executables */
     atomic_int stop;   /* end after the step at hand; set by a cancel too */
@@ -26,6 +27,10 @@ struct mm_context {
 
 /* Adds a reference for a child handle, which drops it with mm_context_free(). Returns context. */
 mm_context *mm_context_retain(mm_context *context);
+
+/* MM_ERR_USAGE in a process that was forked off the one which made the context, when that has more
+   than one thread: what computes or makes handles asks first. */
+mm_status mm_context_check_process(const mm_context *context, mm_error *error);
 
 /* True after mm_context_stop() or mm_context_cancel(). */
 bool mm_context_stopping(const mm_context *context);

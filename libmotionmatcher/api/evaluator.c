@@ -62,6 +62,7 @@ static void destroy(mm_evaluator *e)
 static mm_status create(mm_evaluator **out, mm_context *context, const mm_options *options,
                         mm_error *error)
 {
+    MM_TRY(mm_context_check_process(context, error));
     mm_evaluator *e = mm_calloc(1, sizeof(*e));
     if (!e)
         return mm_fail_memory(error, "an evaluator", sizeof(*e));
@@ -132,6 +133,7 @@ const char *const *mm_evaluator_figures(const mm_evaluator *evaluator, size_t *c
 /* All metrics look at one decoding of a video, so their memory adds up. */
 static mm_status plan_metrics(mm_evaluator *e, mm_error *error)
 {
+    MM_TRY(mm_context_check_process(e->context, error));
     size_t used = e->baseline_bytes + DECODER_BYTES, budget = e->context->memory_budget;
     for (size_t i = 0; i < e->metric_count; i++) {
         size_t weights = e->metric[i]->table->weight_bytes(e->metric[i]);

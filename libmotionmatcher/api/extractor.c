@@ -129,6 +129,7 @@ static mm_status setup(mm_extractor *x, const mm_options *options, mm_error *err
 static mm_status create(mm_extractor **out, mm_model *model, const mm_options *options,
                         mm_error *error)
 {
+    MM_TRY(mm_context_check_process(model->context, error));
     mm_extractor *x = mm_calloc(1, sizeof(*x));
     if (!x)
         return mm_fail_memory(error, "an extractor", sizeof(*x));
@@ -176,6 +177,7 @@ static void make_room_for_encoding(mm_extractor *x)
 
 static mm_status set_text(mm_extractor *x, const char *prompt, mm_error *error)
 {
+    MM_TRY(mm_context_check_process(x->model->context, error));
     mm_extractor_clip *clip = &x->clip;
     const mm_diffusion_model *parts = &x->model->parts;
     MM_TRY(check_stop(x, error));
@@ -320,6 +322,7 @@ static mm_status make_noise(mm_extractor *x, const float *given, float **out, mm
 
 static mm_status run_at(mm_extractor *x, int64_t timestep, const float *given, mm_error *error)
 {
+    MM_TRY(mm_context_check_process(x->model->context, error));
     if (!x->clip.latents)
         return mm_fail(error, MM_ERR_USAGE, "there is no clip; mm_extractor_set_video() sets one");
     MM_TRY(check_timestep(x, timestep, error));

@@ -147,6 +147,7 @@ static mm_status read_path(mm_lora *lora, const char *path, mm_error *error)
 static mm_status open_lora(mm_lora **out, mm_context *context, mm_model *model, const char *path,
                            mm_error *error)
 {
+    MM_TRY(mm_context_check_process(context, error));
     mm_lora *lora = mm_calloc(1, sizeof(*lora));
     if (!lora)
         return mm_fail_memory(error, "a LoRA", sizeof(*lora));

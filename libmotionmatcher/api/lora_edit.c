@@ -185,7 +185,8 @@ static mm_status fuse_weights(const mm_lora *lora, const char *directory, mm_err
     if (status == MM_OK)
         status = check_space(file, directory, error);
     if (status == MM_OK)
-        status = mm_lora_fuse_file(&lora->layers, file, path, &lora->context->stop, error);
+        status = mm_lora_fuse_file(&lora->layers, file, path, lora->context->threads,
+                                   &lora->context->stop, error);
     mm_tensor_file_close(&file);
     mm_free(path);
     return status;
@@ -237,6 +238,7 @@ static mm_status fuse_into(const mm_lora *lora, const char *directory, const cha
 
 static mm_status fuse(const mm_lora *lora, const char *directory, mm_error *error)
 {
+    MM_TRY(mm_context_check_process(lora->context, error));
     size_t length = strlen(directory);
     if (!lora->model)
         return mm_fail(error, MM_ERR_USAGE, "the model is needed to fuse a LoRA into it");

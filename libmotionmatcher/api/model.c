@@ -31,6 +31,7 @@ static void destroy(mm_model *model)
 static mm_status open_model(mm_model **out, mm_context *context, const char *directory,
                             mm_error *error)
 {
+    MM_TRY(mm_context_check_process(context, error));
     mm_model *model = mm_calloc(1, sizeof(*model));
     if (!model)
         return mm_fail_memory(error, "a model", sizeof(*model));

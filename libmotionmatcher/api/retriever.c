@@ -96,6 +96,7 @@ static mm_status setup(mm_retriever *r, const mm_options *options, mm_error *err
 static mm_status create(mm_retriever **out, mm_model *model, const mm_options *options,
                         mm_error *error)
 {
+    MM_TRY(mm_context_check_process(model->context, error));
     mm_retriever *r = mm_calloc(1, sizeof(*r));
     if (!r)
         return mm_fail_memory(error, "a retriever", sizeof(*r));
@@ -145,6 +146,7 @@ size_t mm_retriever_video_count(const mm_retriever *retriever)
 /* The model is released before points are tracked. */
 static mm_status plan_memory(mm_retriever *r, mm_error *error)
 {
+    MM_TRY(mm_context_check_process(r->model->context, error));
     const mm_retrieve_config *c = r->config;
     mm_backend *backend = r->model->context->backend;
     size_t kept = r->count * mm_retriever_clip_bytes(r), tracking = 0;

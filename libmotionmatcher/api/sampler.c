@@ -93,6 +93,7 @@ static mm_status setup(mm_sampler *s, const mm_options *options, mm_error *error
 static mm_status create(mm_sampler **out, mm_model *model, const mm_options *options,
                         mm_error *error)
 {
+    MM_TRY(mm_context_check_process(model->context, error));
     mm_sampler *s = mm_calloc(1, sizeof(*s));
     if (!s)
         return mm_fail_memory(error, "a sampler", sizeof(*s));
@@ -198,6 +199,7 @@ static bool writes_something(const mm_sample_config *c)
 
 static mm_status run(mm_sampler *s, mm_video **out, mm_error *error)
 {
+    MM_TRY(mm_context_check_process(s->model->context, error));
     size_t bytes = mm_latent_elements(&s->drawing.latents) * sizeof(float);
     if (!writes_something(s->config) && (!out || s->config->steps_only))
         return mm_fail(error, MM_ERR_USAGE,

@@ -81,6 +81,7 @@ static mm_status setup(mm_trainer *t, const mm_options *options, mm_error *error
 static mm_status create(mm_trainer **out, mm_model *model, const mm_options *options,
                         mm_error *error)
 {
+    MM_TRY(mm_context_check_process(model->context, error));
     mm_trainer *t = mm_calloc(1, sizeof(*t));
     if (!t)
         return mm_fail_memory(error, "a trainer", sizeof(*t));
@@ -261,6 +262,7 @@ static mm_status make_plan(mm_trainer *t, mm_error *error)
 
 mm_status mm_trainer_make_plan(mm_trainer *t, mm_error *error)
 {
+    MM_TRY(mm_context_check_process(t->model->context, error));
     if (t->step)
         return MM_OK;
     mm_status status = make_plan(t, error);
@@ -318,6 +320,7 @@ static mm_status encode_clip(mm_trainer *t, const mm_video *video, const char *p
 
 static mm_status add_clip(mm_trainer *t, const mm_video *video, const char *prompt, mm_error *error)
 {
+    MM_TRY(mm_context_check_process(t->model->context, error));
     const mm_train_config *config = t->config;
     MM_TRY(mm_video_check_size(video, config->num_frames, config->width, config->height, error));
     size_t bytes = (size_t)(t->clip_count + 1) * sizeof(*t->clip);
@@ -425,6 +428,7 @@ static mm_status write_settings(mm_trainer *t, mm_error *error)
 
 static mm_status run(mm_trainer *t, mm_error *error)
 {
+    MM_TRY(mm_context_check_process(t->model->context, error));
     bool first = t->directory && !t->resumed && t->state.done == 0;
     if (t->clip_count == 0)
         return mm_fail(error, MM_ERR_USAGE,

@@ -274,6 +274,7 @@ static mm_status run(mm_trainer *trainer, const char *in_path, const char *out_p
                      mm_error *error)
 {
     replay r = {.trainer = trainer};
+    MM_TRY(mm_context_check_process(trainer->model->context, error));
     MM_TRY(mm_output_file_check(out_path, error));
     mm_status status = read_input(&r, in_path, error);
     if (status == MM_OK)

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/number.h"
 
 /* Bytes of the character at `text` when it can be shown as it is; 0 when it cannot. */
 static size_t printable_length(const char *text)
@@ -43,7 +44,7 @@ mm_status mm_fail(mm_error *error, mm_status status, const char *format, ...)
     char text[MM_ERROR_TEXT];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    mm_format_plain(text, sizeof(text), format, args);
     va_end(args);
     error->status = status;
     copy_printable(error->text, sizeof(error->text), text);
@@ -62,7 +63,7 @@ mm_status mm_error_prefix(mm_error *error, const char *format, ...)
     char prefix[MM_ERROR_TEXT / 2], old[MM_ERROR_TEXT];
     va_list args;
     va_start(args, format);
-    vsnprintf(prefix, sizeof(prefix), format, args);
+    mm_format_plain(prefix, sizeof(prefix), format, args);
     va_end(args);
     memcpy(old, error->text, sizeof(old));
     return mm_fail(error, error->status, "%s: %s", prefix, old);

@@ -2,7 +2,8 @@
 #include "base/log.h"
 
 #include <stdarg.h>
-#include <stdio.h>
+
+#include "base/number.h"
 
 void mm_log(const mm_logger *logger, mm_log_level level, const char *format, ...)
 {
@@ -11,7 +12,7 @@ void mm_log(const mm_logger *logger, mm_log_level level, const char *format, ...
     char text[2048];
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof(text), format, args);
+    mm_format_plain(text, sizeof(text), format, args);
     va_end(args);
     logger->sink(logger->user, (int32_t)level, text);
 }

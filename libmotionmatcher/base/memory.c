@@ -9,13 +9,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/number.h"
+
 static _Atomic uint64_t fail_countdown;
 static _Atomic bool fail_forever;
 
-void mm_memory_fail_after(uint64_t countdown, bool forever)
+uint64_t mm_memory_fail_after(uint64_t countdown, bool forever)
 {
     atomic_store(&fail_forever, forever);
-    atomic_store(&fail_countdown, countdown);
+    return atomic_exchange(&fail_countdown, countdown);
 }
 
 static bool must_fail(void)
@@ -68,6 +70,7 @@ char *mm_strdup(const char *text)
 char *mm_format(const char *format, ...)
 {
     va_list args, again;
+    locale_t before = mm_locale_enter();
     va_start(args, format);
     va_copy(again, args);
     int length = vsnprintf(NULL, 0, format, args);
@@ -76,6 +79,7 @@ char *mm_format(const char *format, ...)
     if (text)
         vsnprintf(text, (size_t)length + 1, format, again);
     va_end(again);
+    mm_locale_leave(before);
     return text;
 }
 

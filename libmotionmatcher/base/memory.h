@@ -22,8 +22,8 @@ void *mm_pages_alloc(size_t bytes);
 void mm_pages_free(void *block, size_t bytes);
 
 /* For tests: the allocation number `countdown` (from 1) and, if `forever`, all after it fail.
-   0 switches this off. */
-void mm_memory_fail_after(uint64_t countdown, bool forever);
+   0 switches this off. Returns what was left of the countdown before. */
+uint64_t mm_memory_fail_after(uint64_t countdown, bool forever);
 
 /* Checked arithmetic: false when the result does not fit. */
 static inline bool mm_add_size(size_t a, size_t b, size_t *out)

@@ -16,6 +16,13 @@ void mm_locale_leave(locale_t before)
     uselocale(before);
 }
 
+void mm_format_plain(char *out, size_t size, const char *format, va_list args)
+{
+    locale_t before = mm_locale_enter();
+    vsnprintf(out, size, format, args);
+    mm_locale_leave(before);
+}
+
 static const char *skip_digits(const char *text)
 {
     while (*text >= '0' && *text <= '9')

@@ -4,6 +4,7 @@
 #define MM_BASE_NUMBER_H
 
 #include <locale.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,6 +12,9 @@
 /* Calls between the two see the "C" locale on this thread; other threads see nothing of it. */
 locale_t mm_locale_enter(void);
 void mm_locale_leave(locale_t before);
+/* vsnprintf in the "C" locale; what does not fit is cut. */
+void mm_format_plain(char *out, size_t size, const char *format, va_list args)
+    __attribute__((format(printf, 3, 0)));
 
 /* The whole text must be the number: sign, digits, point, exponent; no blanks, hexadecimal,
    infinity or NaN, and nothing too large for the type. */

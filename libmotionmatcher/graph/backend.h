@@ -52,6 +52,7 @@ typedef struct mm_backend_table {
 
 struct mm_backend {
     const mm_backend_table *table;
+    int32_t threads; /* of this machine's processors, for work outside kernels; at least 1 */
 };
 
 #endif

@@ -213,7 +213,7 @@ static mm_status read_slices(const loading *l, mm_error *error)
 {
     mm_status status = MM_OK;
 #ifdef _OPENMP
-#pragma omp parallel
+#pragma omp parallel num_threads(l->backend->threads)
 #endif
     {
         void *buffer = mm_malloc(BUFFER_BYTES);

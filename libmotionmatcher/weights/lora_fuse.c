@@ -18,6 +18,7 @@ typedef struct fusion {
     const mm_lora_layers *layers;
     const mm_tensor_file *model;
     const atomic_int *stop;
+    int threads;
     change *changes; /* sorted by tensor */
     unsigned char *bytes;
     float *rows;
@@ -126,7 +127,7 @@ static void add_rows(const fusion *f, const factors *t, mm_dtype dtype, int64_t 
     const int64_t in = t->layer->in;
     const size_t size = mm_dtype_bytes(dtype);
 #ifdef _OPENMP
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(f->threads)
 #endif
     for (int64_t o = 0; o < rows; o++) {
         float *row = f->rows + o * in;
@@ -229,9 +230,9 @@ static mm_status allocate(fusion *f, mm_error *error)
 }
 
 mm_status mm_lora_fuse_file(const mm_lora_layers *layers, const mm_tensor_file *model,
-                            const char *path, const atomic_int *stop, mm_error *error)
+                            const char *path, int threads, const atomic_int *stop, mm_error *error)
 {
-    fusion f = {.layers = layers, .model = model, .stop = stop};
+    fusion f = {.layers = layers, .model = model, .stop = stop, .threads = threads};
     mm_status status = allocate(&f, error);
     if (status == MM_OK)
         status = find_changes(&f, error);

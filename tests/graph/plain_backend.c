@@ -130,6 +130,7 @@ mm_status mm_plain_backend_create(mm_backend **out, size_t spoil_workspace, mm_e
     if (!backend)
         return mm_fail_memory(error, "a backend", sizeof(*backend));
     backend->base.table = &plain_table;
+    backend->base.threads = 1;
     backend->spoil = spoil_workspace;
     *out = &backend->base;
     return MM_OK;

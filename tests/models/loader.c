@@ -47,7 +47,7 @@ static const mm_backend_table host = {
     .name = "host", .host_memory = true, .allocate = allocate, .weight_release = weight_release};
 static const mm_backend_table device = {
     .name = "device", .allocate = allocate, .upload = upload, .weight_release = weight_release};
-static mm_backend backend;
+static mm_backend backend = {.threads = 2};
 
 static void note(void *user, int32_t level, const char *message)
 {

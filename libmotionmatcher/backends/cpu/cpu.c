@@ -238,6 +238,7 @@ mm_status mm_cpu_backend_create(mm_backend **out, int threads, const char *isa_m
     if (!backend)
         return mm_fail_memory(error, "the CPU backend", sizeof(*backend));
     backend->base.table = &cpu_table;
+    backend->base.threads = context.threads;
     backend->context = context;
     mm_status status = mm_onednn_open(&backend->context, error);
     if (status != MM_OK) {

@@ -23,6 +23,7 @@ struct mm_tracker_iteration {
     mm_tracker_units units;
     mm_tracker_update change;
     size_t bytes;
+    int32_t threads;
     /* Of a chunk. */
     float *places, *state, *motion, *origins, *chunk_tokens;
     /* Of all points. */
@@ -92,6 +93,7 @@ mm_status mm_tracker_iteration_create(mm_tracker_iteration **out, mm_tracker *tr
     it->config = tracker->config;
     it->frames = frames;
     it->points = points;
+    it->threads = backend->threads;
     it->chunk = choose_chunk(&it->config, frames, points);
     mm_status status = build_tokens(it, &tracker->component.weights, backend, error);
     if (status == MM_OK)
@@ -230,7 +232,7 @@ static void gather(mm_tracker_iteration *it, const mm_tracker_points *p, int64_t
 {
     memcpy(it->origins, p->origins + first * 2, (size_t)count * 2 * sizeof(float));
 #ifdef _OPENMP
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(it->threads)
 #endif
     for (int64_t frame = 0; frame < it->frames; frame++) {
         for (int64_t i = 0; i < count; i++) {
