@@ -17,7 +17,8 @@ import textwrap
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT / "models" / "demo"), str(ROOT / "bench" / "claims")]
+# In a checkout, and beside an installed demo model.
+sys.path[:0] = [str(ROOT / part) for part in ("models/demo", "bench/claims", "demo")]
 import clips  # noqa: E402
 import detect  # noqa: E402
 import figures  # noqa: E402

@@ -18,8 +18,11 @@ absolute() {
 
 asked_model=$(absolute "${MM_DEMO_MODEL:-}")
 out=$(absolute "${MM_QUICKSTART_OUTPUT:-}")
+here=$PWD
 CDPATH='' cd -- "$(dirname -- "$0")/.."
-out=${out:-$PWD/quickstart-output}
+[ ! -d models ] || here=$PWD # a checkout takes its output itself
+out=${out:-$here/quickstart-output}
+export PYTHONDONTWRITEBYTECODE=1
 started=$(date +%s)
 
 build_packages="meson ninja-build gcc pkg-config libdnnl-dev libavformat-dev libavcodec-dev libavutil-dev

@@ -15,7 +15,7 @@ install_missing() {
     for package in meson ninja-build gcc pkg-config libdnnl-dev libavformat-dev libavcodec-dev \
         libavutil-dev libswscale-dev libavfilter-dev libcjson-dev libyaml-dev zlib1g-dev \
         libcmocka-dev libunistring-dev ffmpeg locales python3 python3-numpy \
-        python3-matplotlib; do
+        python3-matplotlib g++ abigail-tools doxygen groff; do
         dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q ' installed' ||
             packages="$packages $package"
     done
@@ -75,7 +75,8 @@ format() {
 
 install_missing
 
-check "builds with gcc without a warning" build "$prefix-gcc" gcc
+check "builds with gcc without a warning" build "$prefix-gcc" gcc \
+    -Ddebug=true -Ddefault_library=both # for the tests of the ABI and of what is installed
 [ -x "$prefix-gcc/tools/mm-train" ] && count_tests "$prefix-gcc"
 
 if command -v clang >/dev/null; then

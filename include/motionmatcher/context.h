@@ -20,12 +20,13 @@
 extern "C" {
 #endif
 
+/** A device with its settings and callbacks. */
 typedef struct mm_context mm_context;
 
 #define MM_LEVEL_WARNING 1 /**< the result may not be what is expected */
 #define MM_LEVEL_NOTICE 2  /**< something was ignored, chosen or clamped */
 #define MM_LEVEL_INFO 3    /**< what is being done */
-#define MM_LEVEL_DEBUG 4
+#define MM_LEVEL_DEBUG 4   /**< details for who looks for a fault */
 
 /** message: one line of UTF-8 without newline, valid during the call. Called on the thread that
    made the call which reports. */
@@ -38,16 +39,18 @@ typedef void (*mm_log_callback)(void *user, int32_t level, const char *message);
 #define MM_EVENT_STAGE 5   /**< a part of the work begins: text names it */
 #define MM_EVENT_SUBSTEP 6 /**< the same for an inversion or a validation sample, without loss */
 
+/** What happens, for programs. Fields that a kind does not name hold nothing of use. */
 typedef struct mm_event {
-    uint32_t struct_size; /**< set by the library; fields beyond it are not there */
-    int32_t kind;         /**< MM_EVENT_... */
-    int64_t step, of;     /**< step counts from 1 */
-    double seconds;
-    double loss;         /**< training only, else NaN */
-    uint64_t peak_bytes; /**< resident high-water mark of the process */
-    uint64_t planned_peak_bytes;
-    const char *path; /**< valid during the call; NULL unless a file was written */
-    const char *text; /**< valid during the call; may be NULL */
+    uint32_t struct_size;        /**< set by the library; fields beyond it are not there */
+    int32_t kind;                /**< MM_EVENT_... */
+    int64_t step;                /**< counts from 1 */
+    int64_t of;                  /**< steps in all */
+    double seconds;              /**< that it took */
+    double loss;                 /**< training only, else NaN */
+    uint64_t peak_bytes;         /**< resident high-water mark of the process */
+    uint64_t planned_peak_bytes; /**< of everything the context has planned */
+    const char *path;            /**< valid during the call; NULL unless a file was written */
+    const char *text;            /**< valid during the call; may be NULL */
 } mm_event;
 
 /** Called on the thread that runs the work. A non-zero return stops as mm_context_stop() does. */
@@ -68,6 +71,7 @@ MM_API mm_status mm_context_create(mm_context **out, const mm_options *options);
 MM_API void mm_context_free(mm_context **context);
 /** NULL switches a callback off, which is also the state after creation. */
 MM_API void mm_context_set_log(mm_context *context, mm_log_callback callback, void *user);
+/** As mm_context_set_log(), for events. */
 MM_API void mm_context_set_events(mm_context *context, mm_event_callback callback, void *user);
 
 /** Asks for an end after the step at hand, with its checkpoint. Any thread, signal handlers too. */

@@ -24,6 +24,7 @@
 extern "C" {
 #endif
 
+/** Scores videos. */
 typedef struct mm_evaluator mm_evaluator;
 
 /** The figures of one video, or the means of all videos. Pointers are valid during the call. */
@@ -34,10 +35,10 @@ typedef struct mm_score {
     const char *message;  /**< what was wrong with a skipped video; else NULL */
     const char *prompt;   /**< what it was compared with; NULL when no metric asks for one */
     int64_t frames;       /**< that were scored; for the means the number of videos */
-    size_t figure_count;
+    size_t figure_count;  /**< of the arrays below */
     const char *const *figures; /**< names */
     const double *values;       /**< NaN where a figure is undefined for this video */
-    double seconds;
+    double seconds;             /**< that the video took */
 } mm_score;
 
 /** Called on the thread that runs, as soon as a video is done. A non-zero return stops as

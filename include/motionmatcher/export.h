@@ -3,6 +3,7 @@
 #ifndef MOTIONMATCHER_EXPORT_H
 #define MOTIONMATCHER_EXPORT_H
 
+/** Exported by the shared library. */
 #if defined(__GNUC__)
 #define MM_API __attribute__((visibility("default")))
 #else

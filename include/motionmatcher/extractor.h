@@ -20,6 +20,7 @@
 extern "C" {
 #endif
 
+/** Computes the motion features of clips. */
 typedef struct mm_extractor mm_extractor;
 
 /**

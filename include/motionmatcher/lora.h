@@ -10,14 +10,14 @@
  * convolution `in` counts the taps too. Matrices keep the type in which they were stored.
  *
  * Formats, by name:
- * - "peft": safetensors, unet.<path>.lora_A.weight and lora_B.weight. Read also without "unet.",
+ * - "peft": safetensors, unet.PATH.lora_A.weight and lora_B.weight. Read also without "unet.",
  *   behind "base_model.model.", with the name of an adapter before ".weight". alpha is the rank
- *   unless the metadata's lora_adapter_metadata, a tensor <path>.alpha, or, beside a file named
+ *   unless the metadata's lora_adapter_metadata, a tensor PATH.alpha, or, beside a file named
  *   adapter_model, adapter_config.json says otherwise.
- * - "diffusers": older files, <path>.lora.down.weight or <path>.processor.to_q_lora.down.weight.
+ * - "diffusers": older files, PATH.lora.down.weight or PATH.processor.to_q_lora.down.weight.
  *   Read only.
- * - "kohya": safetensors, lora_unet_<path with _ for .>.lora_down.weight, .lora_up.weight, .alpha.
- * - "pt": the released MotionMatcher code's "<step>_unet.pt", a list of f32 matrices up, down, up,
+ * - "kohya": safetensors, lora_unet_PATH.lora_down.weight (with _ for .), .lora_up.weight, .alpha.
+ * - "pt": the released MotionMatcher code's "STEP_unet.pt", a list of f32 matrices up, down, up,
  *   ... without names: only with the model can layers and places be told. Lists of the spatial or
  *   the temporal transformers alone are read and written too.
  * All but the list are read from PyTorch archives as well. Nothing in a file is executed.
@@ -33,6 +33,7 @@
 extern "C" {
 #endif
 
+/** A set of low-rank layers with metadata. */
 typedef struct mm_lora mm_lora;
 
 /**
@@ -62,11 +63,13 @@ MM_API void mm_lora_free(mm_lora **lora);
 
 /** The format it was read from: "peft", "diffusers", "kohya" or "pt"; static. */
 MM_API const char *mm_lora_format(const mm_lora *lora);
-/** Number of adapted layers; their largest rank. 0 for NULL. */
+/** Number of adapted layers; 0 for NULL. */
 MM_API int64_t mm_lora_modules(const mm_lora *lora);
+/** The largest rank of a layer; 0 for NULL. */
 MM_API int64_t mm_lora_rank(const mm_lora *lora);
-/** Tensors in the file, and those of them that the layers hold (alphas included). */
+/** Tensors in the file. */
 MM_API int64_t mm_lora_tensors(const mm_lora *lora);
+/** Those of them that the layers hold, alphas included. */
 MM_API int64_t mm_lora_tensors_applied(const mm_lora *lora);
 /** A metadata value of the file, NULL when absent; owned by the handle. */
 MM_API const char *mm_lora_metadata(const mm_lora *lora, const char *key);
@@ -79,9 +82,11 @@ typedef struct mm_lora_layer_info {
     int32_t reserved;     /**< 0 */
     const char *path;     /**< of the module; its number in a list without names */
     const char *dtype;    /**< "f32", "f16", "bf16" or "f64", of the down matrix as stored */
-    int64_t rank, in, out;
-    double alpha;
-    double norm; /**< Frobenius norm of alpha / rank * up * down */
+    int64_t rank;         /**< rows of the down matrix */
+    int64_t in;           /**< its columns */
+    int64_t out;          /**< rows of the up matrix */
+    double alpha;         /**< as stored; rank where nothing is said */
+    double norm;          /**< Frobenius norm of alpha / rank * up * down */
 } mm_lora_layer_info;
 
 /**

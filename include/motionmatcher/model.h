@@ -16,6 +16,7 @@
 extern "C" {
 #endif
 
+/** A text-to-video diffusion model. */
 typedef struct mm_model mm_model;
 
 /**

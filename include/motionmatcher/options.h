@@ -26,12 +26,16 @@
 extern "C" {
 #endif
 
+/** Values for the options of one table. */
 typedef struct mm_options mm_options;
 
 /** Where a value comes from; a later kind never yields to an earlier one. */
 #define MM_SOURCE_DEFAULT 0
+/** A config file. */
 #define MM_SOURCE_FILE 1
+/** A pair key=value for any option. */
 #define MM_SOURCE_SET 2
+/** The command line, or a program that decides. */
 #define MM_SOURCE_COMMAND_LINE 3
 
 /**
@@ -86,18 +90,20 @@ MM_API const char *mm_options_notices(const mm_options *options);
  * @return MM_OK; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_options_to_json(mm_options *options, char **out);
+/** Frees a string that a function says is to be freed with this; accepts NULL. */
 MM_API void mm_string_free(char *text);
 
 /** One row of a table. All strings are static. */
 typedef struct mm_option_info {
     uint32_t struct_size; /**< set by the caller to sizeof(mm_option_info) */
     int32_t repeatable;   /**< 1 for a list */
-    const char *name;
+    const char *name;     /**< as mm_options_set() takes it */
     const char *type;     /**< "flag", "integer", "real", "size", "text", "choice" or "list" */
     const char *fallback; /**< default as a text; "" for none */
     const char *unit;     /**< unit, placeholder, or the words of a choice separated by '|' */
-    const char *help;
-    double low, high; /**< range of numbers */
+    const char *help;     /**< one line: what it does */
+    double low;           /**< least value of a number */
+    double high;          /**< largest value of a number */
 } mm_option_info;
 
 /** Number of options in a table; 0 for an unknown table. */

@@ -28,6 +28,7 @@
 extern "C" {
 #endif
 
+/** Ranks videos by their motion. */
 typedef struct mm_retriever mm_retriever;
 
 #define MM_RETRIEVED_VIDEO 1   /**< a video found for a query; nearest by "motion" first */
@@ -37,16 +38,17 @@ typedef struct mm_retriever mm_retriever;
 
 /** Pointers are valid during the call. */
 typedef struct mm_retrieval {
-    uint32_t struct_size;          /**< set by the library; fields beyond it are not there */
-    int32_t kind;                  /**< MM_RETRIEVED_... */
-    const char *query;             /**< path; NULL for means and skipped videos */
-    const char *path;              /**< of the video found or skipped; else NULL */
-    mm_status status;              /**< of a skipped video: why */
-    const char *message;           /**< of a skipped video: what was wrong; else NULL */
-    int64_t rank;                  /**< of a video found, from 1 */
-    int32_t positive;              /**< of a video found: 1 or 0; -1 when that is not known */
-    int64_t positives, candidates; /**< of a query; for means: 0, and the number of queries */
-    size_t figure_count;
+    uint32_t struct_size; /**< set by the library; fields beyond it are not there */
+    int32_t kind;         /**< MM_RETRIEVED_... */
+    const char *query;    /**< path; NULL for means and skipped videos */
+    const char *path;     /**< of the video found or skipped; else NULL */
+    mm_status status;     /**< of a skipped video: why */
+    const char *message;  /**< of a skipped video: what was wrong; else NULL */
+    int64_t rank;         /**< of a video found, from 1 */
+    int32_t positive;     /**< of a video found: 1 or 0; -1 when that is not known */
+    int64_t positives;    /**< of a query: how many should be found; for means 0 */
+    int64_t candidates;   /**< of a query: how many were ranked; for means the number of queries */
+    size_t figure_count;  /**< of the arrays below */
     const char *const *figures; /**< names of the distances, see above */
     const double *values;  /**< of a video found: distances; else average precisions, NaN when it is
                               not known what should be found */

@@ -14,6 +14,7 @@
 extern "C" {
 #endif
 
+/** Draws videos from prompts. */
 typedef struct mm_sampler mm_sampler;
 
 /**

@@ -18,8 +18,10 @@
 extern "C" {
 #endif
 
+/** MM_OK, or one of the values below. */
 typedef int32_t mm_status;
 
+/** Done. */
 #define MM_OK 0
 /** Failed while running; an output that cannot be created or written. */
 #define MM_ERR_RUNTIME (-1)

@@ -16,6 +16,7 @@
 extern "C" {
 #endif
 
+/** A training run. */
 typedef struct mm_trainer mm_trainer;
 
 /**

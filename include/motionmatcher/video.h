@@ -13,6 +13,7 @@
 extern "C" {
 #endif
 
+/** Frames in memory. */
 typedef struct mm_video mm_video;
 
 /**
@@ -27,9 +28,13 @@ MM_API mm_status mm_video_decode(mm_video **out, mm_context *context, const char
  * MM_ERR_MEMORY. */
 MM_API mm_status mm_video_from_frames(mm_video **out, const uint8_t *data, int64_t frames,
                                       int64_t height, int64_t width, double fps);
+/** Sets *video to NULL; accepts NULL. */
 MM_API void mm_video_free(mm_video **video);
+/** Number of frames; 0 for NULL, as the sizes are. */
 MM_API int64_t mm_video_frames(const mm_video *video);
+/** Pixels of a row. */
 MM_API int64_t mm_video_width(const mm_video *video);
+/** Rows of a frame. */
 MM_API int64_t mm_video_height(const mm_video *video);
 /** The frames; owned by the video. */
 MM_API const uint8_t *mm_video_data(const mm_video *video);
