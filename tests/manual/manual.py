@@ -2,7 +2,7 @@
 """Manual pages of sections 3 and 5: that they have every function and every option, and that groff
 has nothing to say.
 
-usage: manual.py PAGES_DIR SYMBOLS.TXT TOOLS_DIR"""
+usage: manual.py PAGES_DIR SYMBOLS.TXT TOOLS_DIR SOURCE_DIR CC"""
 import pathlib
 import re
 import shutil
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import unittest
 
-PAGES, SYMBOLS, TOOLS = (pathlib.Path(argument).resolve() for argument in sys.argv[1:4])
+PAGES, SYMBOLS, TOOLS, SOURCE = (pathlib.Path(path).resolve() for path in sys.argv[1:5])
 
 OF_THE_TOOLS = {"config", "describe", "dry-run", "dump", "help", "json", "print-config", "quiet",
                 "replay", "resume", "set", "version"}
@@ -43,6 +43,17 @@ class Manual(unittest.TestCase):
         self.assertIn("Goes on with the run in the options' output_dir", text)
         self.assertIn(".I model\n", page("mm_lora.3"))
         self.assertNotRegex(text, r"@param|@return|MM_API")
+
+    def test_the_example_compiles(self):
+        text = (SOURCE / "docs" / "manual" / "libmotionmatcher.md").read_text(encoding="utf-8")
+        example = "\n".join(re.findall(r"(?m)^    (.*)$", text))
+        self.assertIn("mm_trainer_run", example)
+        program = (f"#include <stdio.h>\n#include <motionmatcher/trainer.h>\n"
+                   f"int main(void)\n{{\n{example}\nreturn 0;\n}}\n")
+        done = subprocess.run([sys.argv[5], "-std=c99", "-Wall", "-Wextra", "-Werror",
+                               "-fsyntax-only", "-I", SOURCE / "include", "-x", "c", "-"],
+                              input=program, text=True, capture_output=True, check=False)
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_every_option_is_there(self):
         text = page("motionmatcher-options.5")
