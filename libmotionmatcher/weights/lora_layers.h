@@ -77,7 +77,6 @@ mm_status mm_lora_write_list(const mm_lora_layers *layers, const mm_lora_order *
    the changes added to "<path>.weight". MM_ERR_INPUT: a layer that does not fit;
    MM_ERR_NONFINITE; MM_ERR_CANCELLED once *stop is not 0. */
 mm_status mm_lora_fuse_file(const mm_lora_layers *layers, const mm_tensor_file *model,
-                            const char *path, int threads, const atomic_int *stop,
-                            mm_error *error);
+                            const char *path, int threads, const atomic_int *stop, mm_error *error);
 
 #endif
