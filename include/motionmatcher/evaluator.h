@@ -5,9 +5,9 @@
  * - "clip_text", "frame_consistency" (option clip_model): mean cosine of the prompt's CLIP feature
  *   and each frame's, and of consecutive frames' features;
  * - "image_reward" (option image_reward_model): mean over the frames, standardised;
- * - "motion_discrepancy" (options tracker_model and reference): how far the motion of points is
- * from the reference video's, which must have as many frames; lower is better. Compared at the
- * option size.
+ * - "motion_discrepancy" (option tracker_model): how far the motion of points is from the
+ *   reference video's (option reference, or mm_evaluator_add_pair()), which must have as many
+ *   frames; lower is better. Compared at the option size.
  *
  * Order of calls: mm_evaluator_create(); mm_evaluator_add() for each video or folder;
  * mm_evaluator_run(). Models are loaded once; of a video no more frames are held than the metrics
@@ -39,6 +39,8 @@ typedef struct mm_score {
     const char *const *figures; /**< names */
     const double *values;       /**< NaN where a figure is undefined for this video */
     double seconds;             /**< that the video took */
+    /** What its motion was compared with; NULL when no metric asks for it. */
+    const char *reference;
 } mm_score;
 
 /** Called on the thread that runs, as soon as a video is done. A non-zero return stops as
@@ -64,10 +66,20 @@ MM_API void mm_evaluator_free(mm_evaluator **evaluator);
  * That a file is missing or damaged shows in mm_evaluator_run().
  * @param prompt what the videos show; NULL: the option "prompt", else what the .json file beside
  * each video says.
- * @return MM_OK; MM_ERR_USAGE: a metric asks for a prompt and there is none, or it is not UTF-8;
- *         MM_ERR_INPUT: a folder without videos, a .json that cannot be read; MM_ERR_MEMORY.
+ * @return MM_OK; MM_ERR_USAGE: a metric asks for a prompt or a reference and there is none, or
+ * the prompt is not UTF-8; MM_ERR_INPUT: a folder without videos, a .json that cannot be read;
+ * MM_ERR_MEMORY.
  */
 MM_API mm_status mm_evaluator_add(mm_evaluator *evaluator, const char *path, const char *prompt);
+/**
+ * The same with a reference of its own. Videos of one reference should follow one another: it is
+ * looked at once for all of them. A reference that cannot be read shows in mm_evaluator_run(): the
+ * videos compared with it are skipped.
+ * @param reference what the motion of the videos is compared with; NULL: the option "reference".
+ * @return as mm_evaluator_add().
+ */
+MM_API mm_status mm_evaluator_add_pair(mm_evaluator *evaluator, const char *path,
+                                       const char *prompt, const char *reference);
 /** Number of videos added so far. */
 MM_API size_t mm_evaluator_video_count(const mm_evaluator *evaluator);
 /** Names of the figures that each video will get; *count of them. Owned by the handle. */

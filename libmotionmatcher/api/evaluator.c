@@ -110,12 +110,28 @@ bool mm_evaluator_needs_prompt(const mm_evaluator *e)
     return false;
 }
 
+bool mm_evaluator_needs_reference(const mm_evaluator *e)
+{
+    for (size_t i = 0; i < e->metric_count; i++) {
+        if (e->metric[i]->table->needs_reference)
+            return true;
+    }
+    return false;
+}
+
 mm_status mm_evaluator_add(mm_evaluator *evaluator, const char *path, const char *prompt)
+{
+    return mm_evaluator_add_pair(evaluator, path, prompt, NULL);
+}
+
+mm_status mm_evaluator_add_pair(mm_evaluator *evaluator, const char *path, const char *prompt,
+                                const char *reference)
 {
     if (!evaluator || !path)
         return mm_api_misuse(__func__, "evaluator and path must not be NULL");
     mm_error error = {0};
-    return mm_api_return(mm_evaluator_add_videos(evaluator, path, prompt, &error), &error);
+    mm_metric_video video = {path, prompt, reference};
+    return mm_api_return(mm_evaluator_add_videos(evaluator, &video, &error), &error);
 }
 
 size_t mm_evaluator_video_count(const mm_evaluator *evaluator)
@@ -158,6 +174,8 @@ static mm_status plan(mm_evaluator *e, mm_error *error)
     for (size_t i = 0; i < e->video_count; i++) {
         mm_media_info info;
         MM_TRY(mm_media_probe(&info, e->video[i].path, error));
+        if (e->video[i].reference)
+            MM_TRY(mm_evaluator_check_reference(e->video[i].reference, error));
     }
     return plan_metrics(e, error);
 }
@@ -181,11 +199,9 @@ typedef struct pass {
 static mm_status begin_video(pass *p, mm_error *error)
 {
     mm_evaluator *e = p->evaluator;
-    for (size_t i = 0; i < e->metric_count; i++) {
-        const mm_metric_table *table = e->metric[i]->table;
-        const char *prompt = table->needs_prompt ? p->video->prompt : NULL;
-        MM_TRY(table->begin(e->metric[i], p->video->path, prompt, error));
-    }
+    mm_metric_video video = {p->video->path, p->video->prompt, p->video->reference};
+    for (size_t i = 0; i < e->metric_count; i++)
+        MM_TRY(e->metric[i]->table->begin(e->metric[i], &video, error));
     return MM_OK;
 }
 
@@ -258,7 +274,8 @@ static void count_scores(evaluation *run, const pass *p, double seconds)
                             .frames = p->frames,
                             .figure_count = run->evaluator->figure_count,
                             .values = p->values,
-                            .seconds = seconds});
+                            .seconds = seconds,
+                            .reference = p->video->reference});
 }
 
 static void skip(evaluation *run, const pass *p, const mm_error *problem, double seconds)
@@ -269,7 +286,8 @@ static void skip(evaluation *run, const pass *p, const mm_error *problem, double
                             .path = p->video->path,
                             .message = problem->text,
                             .prompt = p->video->prompt,
-                            .seconds = seconds});
+                            .seconds = seconds,
+                            .reference = p->video->reference});
 }
 
 static mm_status evaluate_video(evaluation *run, size_t index, mm_error *error)

@@ -11,7 +11,8 @@
 
 typedef struct mm_evaluated_video {
     char *path;
-    char *prompt; /* NULL when no metric asks for one */
+    char *prompt;    /* NULL when no metric asks for one */
+    char *reference; /* likewise */
 } mm_evaluated_video;
 
 struct mm_evaluator {
@@ -30,9 +31,12 @@ struct mm_evaluator {
 
 /* The metric of the options tracker_model and reference. */
 mm_status mm_evaluator_open_motion(mm_evaluator *evaluator, mm_metric **out, mm_error *error);
+/* MM_ERR_INPUT: unreadable, or of one frame. */
+mm_status mm_evaluator_check_reference(const char *path, mm_error *error);
 bool mm_evaluator_needs_prompt(const mm_evaluator *evaluator);
-/* mm_evaluator_add(), without publishing the error. */
-mm_status mm_evaluator_add_videos(mm_evaluator *evaluator, const char *path, const char *prompt,
+bool mm_evaluator_needs_reference(const mm_evaluator *evaluator);
+/* mm_evaluator_add_pair(), without publishing the error. */
+mm_status mm_evaluator_add_videos(mm_evaluator *evaluator, const mm_metric_video *video,
                                   mm_error *error);
 void mm_evaluator_free_videos(mm_evaluator *evaluator);
 

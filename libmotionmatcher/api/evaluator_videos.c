@@ -42,50 +42,93 @@ static mm_status reserve_video(mm_evaluator *e, mm_error *error)
     return MM_OK;
 }
 
-static mm_status add_video(mm_evaluator *e, const char *path, const char *prompt, mm_error *error)
+/* Fresh: what was given, else the option. */
+static mm_status find_reference(const mm_evaluator *e, const char *given, char **out,
+                                mm_error *error)
+{
+    const char *reference = given ? given : e->config->reference;
+    if (!reference)
+        return mm_fail(error, MM_ERR_USAGE,
+                       "motion discrepancy compares videos with a reference: name one with "
+                       "--reference");
+    *out = mm_strdup(reference);
+    return *out ? MM_OK : mm_fail_memory(error, "a path", strlen(reference));
+}
+
+static void free_video(mm_evaluated_video *video)
+{
+    mm_free(video->path);
+    mm_free(video->prompt);
+    mm_free(video->reference);
+}
+
+static mm_status expect_reference(const mm_evaluator *e, const char *reference, mm_error *error)
+{
+    for (size_t i = 0; i < e->metric_count; i++) {
+        if (e->metric[i]->table->needs_reference)
+            MM_TRY(e->metric[i]->table->expect(e->metric[i], reference, error));
+    }
+    return MM_OK;
+}
+
+static mm_status fill_video(const mm_evaluator *e, const mm_metric_video *given,
+                            mm_evaluated_video *out, mm_error *error)
+{
+    /* A file that is not there is reported with the others that cannot be read. */
+    bool known = given->prompt || e->config->prompt || mm_path_is_file(given->path);
+    if (mm_evaluator_needs_prompt(e) && known)
+        MM_TRY(find_prompt(e, given->path, given->prompt, &out->prompt, error));
+    if (mm_evaluator_needs_reference(e))
+        MM_TRY(find_reference(e, given->reference, &out->reference, error));
+    out->path = mm_strdup(given->path);
+    return out->path ? MM_OK : mm_fail_memory(error, "a path", strlen(given->path));
+}
+
+static bool is_last_reference(const mm_evaluator *e, const char *reference)
+{
+    return e->video_count && strcmp(e->video[e->video_count - 1].reference, reference) == 0;
+}
+
+static mm_status add_video(mm_evaluator *e, const mm_metric_video *given, mm_error *error)
 {
     mm_evaluated_video video = {0};
-    MM_TRY(reserve_video(e, error));
-    /* A file that is not there is reported with the others that cannot be read. */
-    if (mm_evaluator_needs_prompt(e) && (prompt || e->config->prompt || mm_path_is_file(path)))
-        MM_TRY(find_prompt(e, path, prompt, &video.prompt, error));
-    video.path = mm_strdup(path);
-    if (!video.path) {
-        mm_free(video.prompt);
-        return mm_fail_memory(error, "a path", strlen(path));
-    }
-    e->video[e->video_count++] = video;
-    return MM_OK;
+    mm_status status = fill_video(e, given, &video, error);
+    if (status == MM_OK && video.reference && !is_last_reference(e, video.reference))
+        status = expect_reference(e, video.reference, error);
+    if (status == MM_OK)
+        status = reserve_video(e, error);
+    if (status == MM_OK)
+        e->video[e->video_count++] = video;
+    else
+        free_video(&video);
+    return status;
 }
 
 static void drop_videos(mm_evaluator *e, size_t count)
 {
-    while (e->video_count > count) {
-        mm_evaluated_video *video = &e->video[--e->video_count];
-        mm_free(video->path);
-        mm_free(video->prompt);
-    }
+    while (e->video_count > count)
+        free_video(&e->video[--e->video_count]);
 }
 
-static mm_status add_folder(mm_evaluator *e, const char *folder, const char *prompt,
-                            mm_error *error)
+static mm_status add_folder(mm_evaluator *e, const mm_metric_video *folder, mm_error *error)
 {
     mm_video_list list;
     size_t before = e->video_count;
-    mm_status status = mm_video_list_folder(&list, folder, error);
-    for (size_t i = 0; status == MM_OK && i < list.count; i++)
-        status = add_video(e, list.item[i], prompt, error);
+    mm_status status = mm_video_list_folder(&list, folder->path, error);
+    for (size_t i = 0; status == MM_OK && i < list.count; i++) {
+        mm_metric_video video = {list.item[i], folder->prompt, folder->reference};
+        status = add_video(e, &video, error);
+    }
     if (status != MM_OK)
         drop_videos(e, before);
     mm_video_list_free(&list);
     return status;
 }
 
-mm_status mm_evaluator_add_videos(mm_evaluator *e, const char *path, const char *prompt,
-                                  mm_error *error)
+mm_status mm_evaluator_add_videos(mm_evaluator *e, const mm_metric_video *video, mm_error *error)
 {
-    return mm_path_is_directory(path) ? add_folder(e, path, prompt, error)
-                                      : add_video(e, path, prompt, error);
+    return mm_path_is_directory(video->path) ? add_folder(e, video, error)
+                                             : add_video(e, video, error);
 }
 
 void mm_evaluator_free_videos(mm_evaluator *e)

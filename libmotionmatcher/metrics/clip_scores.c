@@ -165,17 +165,17 @@ static mm_status encode_prompt(clip_scores *s, const char *prompt, mm_error *err
     return run_text(s, ids, mm_clip_pooled_position(&s->config, ids, count) + 1, error);
 }
 
-static mm_status begin(mm_metric *metric, const char *path, const char *prompt, mm_error *error)
+static mm_status begin(mm_metric *metric, const mm_metric_video *video, mm_error *error)
 {
     clip_scores *s = (clip_scores *)metric;
     s->frames = 0;
     s->text_sum = s->pair_sum = 0.0;
     mm_picture_network_reset(&s->network, false);
-    MM_TRY(mm_metric_keep_text(&s->path, path, error));
-    if (mm_metric_has_text(&s->prompt, prompt))
+    MM_TRY(mm_metric_keep_text(&s->path, video->path, error));
+    if (mm_metric_has_text(&s->prompt, video->prompt))
         return MM_OK;
-    MM_TRY(encode_prompt(s, prompt, error));
-    return mm_metric_keep_text(&s->prompt, prompt, error);
+    MM_TRY(encode_prompt(s, video->prompt, error));
+    return mm_metric_keep_text(&s->prompt, video->prompt, error);
 }
 
 static mm_status add_frame(mm_metric *metric, const mm_picture *frame, mm_error *error)

@@ -14,8 +14,9 @@ typedef struct discrepancy {
     mm_metric base;
     mm_discrepancy_settings settings;
     mm_tracker *tracker;
-    mm_media_info info;   /* of the reference, before it is decoded */
+    mm_tracker_size most; /* of the references that are expected, before they are decoded */
     mm_tracks reference;  /* rescaled, unless the comparison is native */
+    char *reference_path; /* that they are of */
     mm_track_files files; /* names given so far */
     /* The video at hand. */
     char *path;
@@ -52,6 +53,7 @@ static void metric_free(mm_metric *metric)
     mm_tracks_free(&d->reference);
     mm_track_files_free(&d->files);
     mm_frames_free(&d->video);
+    mm_free(d->reference_path);
     mm_free(d->path);
     mm_free(d);
 }
@@ -62,12 +64,33 @@ static size_t weight_bytes(const mm_metric *metric)
     return mm_tracker_weight_bytes(d->tracker, metric->runtime->backend);
 }
 
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static mm_status expect(mm_metric *metric, const char *reference, mm_error *error)
+{
+    discrepancy *d = (discrepancy *)metric;
+    mm_media_info info;
+    mm_error unreadable = {0};
+    (void)error;
+    if (mm_media_probe(&info, reference, &unreadable) != MM_OK)
+        return MM_OK;
+    d->most.frames = larger(d->most.frames, info.frames);
+    d->most.width = larger(d->most.width, info.width);
+    d->most.height = larger(d->most.height, info.height);
+    return MM_OK;
+}
+
 /* Videos of another length than the reference's cannot be compared, so its length tells. */
 static mm_status plan(mm_metric *metric, size_t budget, size_t *bytes, mm_error *error)
 {
     discrepancy *d = (discrepancy *)metric;
-    mm_tracker_size size = {d->info.frames > 1 ? d->info.frames : 16, d->info.width, d->info.height,
-                            d->settings.grid};
+    mm_tracker_size size = d->most;
+    size.grid = d->settings.grid;
+    if (size.frames < 2)
+        size.frames = 16;
     size_t pictures = (size_t)(size.frames * size.width * size.height * 3);
     MM_TRY(mm_tracker_plan(d->tracker, metric->runtime->backend, &size, bytes, error));
     *bytes += (d->settings.save ? 2 : 1) * pictures;
@@ -102,11 +125,12 @@ static void rescale(const discrepancy *d, mm_tracks *tracks)
         mm_tracks_rescale(tracks, d->settings.width, d->settings.height);
 }
 
-static mm_status track_reference(discrepancy *d, mm_error *error)
+static mm_status track_reference(discrepancy *d, const char *path, mm_error *error)
 {
     mm_frames video = {0};
-    const char *path = d->settings.reference;
     mm_decode_request request = {.frame_step = 1};
+    mm_frames_free(&d->video);
+    mm_tracks_free(&d->reference);
     MM_TRY(mm_media_decode(&video, path, &request, d->base.runtime->logger, error));
     mm_status status = follow(d, &video, &d->reference, error);
     if (status != MM_OK)
@@ -124,18 +148,18 @@ static mm_status load(mm_metric *metric, mm_error *error)
     MM_TRY(mm_tracker_load(d->tracker, metric->runtime, error));
     if (d->settings.save)
         MM_TRY(mm_directory_create(d->settings.save, error));
-    mm_tracks_free(&d->reference);
-    return track_reference(d, error);
+    return MM_OK;
 }
 
-static mm_status begin(mm_metric *metric, const char *path, const char *prompt, mm_error *error)
+static mm_status begin(mm_metric *metric, const mm_metric_video *video, mm_error *error)
 {
     discrepancy *d = (discrepancy *)metric;
-    (void)prompt;
     d->video.count = 0;
-    mm_free(d->path);
-    d->path = mm_strdup(path);
-    return d->path ? MM_OK : mm_fail_memory(error, "a path", strlen(path));
+    MM_TRY(mm_metric_keep_text(&d->path, video->path, error));
+    if (mm_metric_has_text(&d->reference_path, video->reference))
+        return MM_OK;
+    MM_TRY(track_reference(d, video->reference, error));
+    return mm_metric_keep_text(&d->reference_path, video->reference, error);
 }
 
 static mm_status wrong_length(const discrepancy *d, const char *more, mm_error *error)
@@ -199,7 +223,9 @@ static const mm_metric_table table = {
     .name = "motion discrepancy",
     .figure_count = 1,
     .figure = {"motion_discrepancy"},
+    .needs_reference = true,
     .free = metric_free,
+    .expect = expect,
     .weight_bytes = weight_bytes,
     .plan = plan,
     .load = load,
@@ -213,10 +239,6 @@ static mm_status open(discrepancy *d, mm_error *error)
     const mm_discrepancy_settings *s = &d->settings;
     MM_TRY(mm_tracker_open(&d->tracker, s->tracker, s->tracker_width, s->tracker_height,
                            d->base.runtime->logger, error));
-    MM_TRY(mm_media_probe(&d->info, s->reference, error));
-    if (d->info.frames == 1)
-        return mm_fail(error, MM_ERR_INPUT,
-                       "%s: a video of one frame has no motion to compare with", s->reference);
     if (s->save) {
         d->files.folder = s->save;
         MM_TRY(mm_directory_check_creatable(s->save, error));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Motion discrepancy of videos to one reference, as a metric of the evaluation. */
+/* Motion discrepancy of videos to their references, as a metric of the evaluation. The tracks of a
+   reference are kept until a video names another. */
 #ifndef MM_METRICS_DISCREPANCY_METRIC_H
 #define MM_METRICS_DISCREPANCY_METRIC_H
 
@@ -9,7 +10,6 @@
 typedef struct mm_discrepancy_settings {
     const char *tracker; /* weight file */
     int64_t tracker_width, tracker_height;
-    const char *reference; /* video */
     int64_t grid;
     /* Tracks are compared as if every video had this size, which divides, too; 0: in each video's
        own pixels, divided by the size below. */
@@ -28,7 +28,7 @@ typedef struct mm_discrepancy_settings {
 mm_status mm_discrepancy_parse_size(const char *option, const char *text, bool *native,
                                     int64_t *width, int64_t *height, mm_error *error);
 
-/* Opens the tracker and looks at the reference. Strings and runtime must outlive the metric. */
+/* Opens the tracker. Strings and runtime must outlive the metric. */
 mm_status mm_discrepancy_metric_create(mm_metric **out, const mm_runtime *runtime,
                                        const mm_discrepancy_settings *settings, mm_error *error);
 

@@ -106,17 +106,17 @@ static mm_status encode_prompt(image_reward *r, const char *prompt, mm_error *er
     return MM_OK;
 }
 
-static mm_status begin(mm_metric *metric, const char *path, const char *prompt, mm_error *error)
+static mm_status begin(mm_metric *metric, const mm_metric_video *video, mm_error *error)
 {
     image_reward *r = (image_reward *)metric;
     r->frames = 0;
     r->sum = 0.0;
     mm_picture_network_reset(&r->network, false);
-    MM_TRY(mm_metric_keep_text(&r->path, path, error));
-    if (mm_metric_has_text(&r->prompt, prompt))
+    MM_TRY(mm_metric_keep_text(&r->path, video->path, error));
+    if (mm_metric_has_text(&r->prompt, video->prompt))
         return MM_OK;
-    MM_TRY(encode_prompt(r, prompt, error));
-    return mm_metric_keep_text(&r->prompt, prompt, error);
+    MM_TRY(encode_prompt(r, video->prompt, error));
+    return mm_metric_keep_text(&r->prompt, video->prompt, error);
 }
 
 static mm_status add_frame(mm_metric *metric, const mm_picture *frame, mm_error *error)

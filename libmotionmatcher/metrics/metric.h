@@ -19,23 +19,33 @@ typedef struct mm_picture {
     int64_t width, height;
 } mm_picture;
 
+/* A video that is about to be scored; valid during the call. */
+typedef struct mm_metric_video {
+    const char *path;
+    const char *prompt;    /* NULL where no metric needs one */
+    const char *reference; /* path of the video to compare with; NULL where no metric needs one */
+} mm_metric_video;
+
 typedef struct mm_metric mm_metric;
 
 typedef struct mm_metric_table {
     const char *name;
     size_t figure_count;
     const char *figure[MM_MOST_FIGURES];
-    bool needs_prompt;
+    bool needs_prompt, needs_reference;
     void (*free)(mm_metric *metric);
+    /* Before `plan`: a video will be compared with this reference. NULL where that does not matter.
+       A reference that cannot be read is no failure: `begin` will tell. */
+    mm_status (*expect)(mm_metric *metric, const char *reference, mm_error *error);
     /* Bytes of its weights once loaded. */
     size_t (*weight_bytes)(const mm_metric *metric);
     /* Chooses how much is computed together so that no more than `budget` bytes are taken beside
        the weights; *bytes is what will be. MM_ERR_MEMORY says the least that would do. */
     mm_status (*plan)(mm_metric *metric, size_t budget, size_t *bytes, mm_error *error);
     mm_status (*load)(mm_metric *metric, mm_error *error);
-    /* `prompt` is NULL unless needs_prompt. MM_ERR_INPUT and MM_ERR_UNSUPPORTED, here and below,
-       mean that this video cannot be scored; all else ends the run. */
-    mm_status (*begin)(mm_metric *metric, const char *path, const char *prompt, mm_error *error);
+    /* MM_ERR_INPUT and MM_ERR_UNSUPPORTED, here and below, mean that this video cannot be scored;
+       all else ends the run. */
+    mm_status (*begin)(mm_metric *metric, const mm_metric_video *video, mm_error *error);
     mm_status (*add_frame)(mm_metric *metric, const mm_picture *frame, mm_error *error);
     /* One value per figure; NaN for a figure that is undefined for this video, with a notice.
        MM_ERR_NONFINITE: a value that should be finite is not. */

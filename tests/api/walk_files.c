@@ -232,6 +232,16 @@ void walk_mm_evaluator_add(void)
     mm_evaluator_free(&e);
 }
 
+void walk_mm_evaluator_add_pair(void)
+{
+    mm_evaluator *e = evaluator();
+    REFUSED(mm_evaluator_add_pair(NULL, walk_file, "a", walk_file), MM_ERR_USAGE);
+    REFUSED(mm_evaluator_add_pair(e, NULL, "a", walk_file), MM_ERR_USAGE);
+    REFUSED(mm_evaluator_add_pair(e, walk_file, NULL, walk_file), MM_ERR_USAGE);
+    assert_int_equal(mm_evaluator_video_count(e), 0);
+    mm_evaluator_free(&e);
+}
+
 void walk_mm_evaluator_video_count(void)
 {
     assert_int_equal(mm_evaluator_video_count(NULL), 0);
