@@ -39,8 +39,8 @@ MM_API int64_t mm_video_height(const mm_video *video);
 /** The frames; owned by the video. */
 MM_API const uint8_t *mm_video_data(const mm_video *video);
 /**
- * Writes by the name's ending: .mp4 .mkv .mov .webm .avi, .gif, .png (contact sheet), "f-%04d.png"
- * (one picture a frame). The file appears whole or not at all.
+ * Writes by the name's ending: .mp4 .mkv .mov .webm .avi, .gif, .png or .jpg (contact sheet),
+ * "f-%04d.png" (one picture a frame). The file appears whole or not at all.
  * @return MM_OK; MM_ERR_RUNTIME: cannot be written; MM_ERR_USAGE: unknown ending;
  *         MM_ERR_UNSUPPORTED: no encoder; MM_ERR_MEMORY.
  */

@@ -61,11 +61,12 @@ mm_status mm_media_probe(mm_media_info *out, const char *path, mm_error *error);
 /*
  * Writes by the name's ending: .mp4 .mkv .mov .webm .avi (first encoder that opens of libx264,
  * libopenh264, h264_*, libvpx-vp9, libsvtav1, mpeg4, ffv1 that fits the container; yuv420p; odd
- * sides are padded by repeating the last row or column), .gif (with a palette per file), .png (a
- * contact sheet: all frames in a grid), a name with a printf pattern such as "frame-%04d.png" (a
- * PNG sequence, numbered from 0). Quality is libx264's crf 18 or near it. Atomic, a sequence
- * picture by picture; the same frames give the same bytes. MM_ERR_RUNTIME: cannot be written;
- * MM_ERR_USAGE: an ending nobody knows; MM_ERR_UNSUPPORTED: no encoder at hand (says which exist).
+ * sides are padded by repeating the last row or column), .gif (with a palette per file), .png or
+ * .jpg (a contact sheet: all frames in a grid), a name with a printf pattern such as
+ * "frame-%04d.png" (a PNG sequence, numbered from 0). Quality is libx264's crf 18 or near it.
+ * Atomic, a sequence picture by picture; the same frames give the same bytes. MM_ERR_RUNTIME:
+ * cannot be written; MM_ERR_USAGE: an ending nobody knows; MM_ERR_UNSUPPORTED: no encoder at hand
+ * (says which exist).
  */
 mm_status mm_media_write(const char *path, const mm_frames *frames, const mm_logger *logger,
                          mm_error *error);

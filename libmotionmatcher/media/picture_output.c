@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <libswscale/swscale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,16 +9,18 @@
 #include "media/filter.h"
 #include "media/output.h"
 
-enum { sheet_side_limit = 65535, number_width_limit = 9 };
+enum { sheet_side_limit = 65535, number_width_limit = 9, jpeg_quantizer = 4 };
 
-static mm_status open_png_encoder(AVCodecContext **out, const AVFrame *picture, mm_error *error)
+static mm_status open_encoder(AVCodecContext **out, const AVFrame *picture, bool jpeg,
+                              mm_error *error)
 {
-    const AVCodec *codec = avcodec_find_encoder(AV_CODEC_ID_PNG);
+    const AVCodec *codec = avcodec_find_encoder(jpeg ? AV_CODEC_ID_MJPEG : AV_CODEC_ID_PNG);
     if (!codec)
-        return mm_fail(error, MM_ERR_UNSUPPORTED, "this FFmpeg has no PNG encoder");
+        return mm_fail(error, MM_ERR_UNSUPPORTED, "this FFmpeg has no %s encoder",
+                       jpeg ? "JPEG" : "PNG");
     AVCodecContext *encoder = avcodec_alloc_context3(codec);
     if (!encoder)
-        return mm_fail_memory(error, "the PNG encoder", 0);
+        return mm_fail_memory(error, "a picture encoder", 0);
     *out = encoder;
     encoder->width = picture->width;
     encoder->height = picture->height;
@@ -25,12 +28,17 @@ static mm_status open_png_encoder(AVCodecContext **out, const AVFrame *picture, 
     encoder->time_base = (AVRational){1, 1};
     encoder->thread_count = 1;
     encoder->flags |= AV_CODEC_FLAG_BITEXACT;
+    if (jpeg) {
+        encoder->color_range = AVCOL_RANGE_JPEG;
+        encoder->flags |= AV_CODEC_FLAG_QSCALE;
+        encoder->global_quality = jpeg_quantizer * FF_QP2LAMBDA;
+    }
     int code = avcodec_open2(encoder, codec, NULL);
-    return code < 0 ? mm_fail_ffmpeg(error, MM_ERR_RUNTIME, code, "the PNG encoder") : MM_OK;
+    return code < 0 ? mm_fail_ffmpeg(error, MM_ERR_RUNTIME, code, "a picture encoder") : MM_OK;
 }
 
-static mm_status encode_png(AVCodecContext *encoder, const AVFrame *picture, AVPacket *packet,
-                            const char *path, mm_error *error)
+static mm_status encode(AVCodecContext *encoder, const AVFrame *picture, AVPacket *packet,
+                        const char *path, mm_error *error)
 {
     int code = avcodec_send_frame(encoder, picture);
     if (code >= 0)
@@ -38,18 +46,18 @@ static mm_status encode_png(AVCodecContext *encoder, const AVFrame *picture, AVP
     if (code >= 0)
         code = avcodec_receive_packet(encoder, packet);
     if (code < 0)
-        return mm_fail_ffmpeg(error, MM_ERR_RUNTIME, code, "encoding a PNG picture");
+        return mm_fail_ffmpeg(error, MM_ERR_RUNTIME, code, "encoding a picture");
     return mm_output_file_write_all(path, packet->data, (size_t)packet->size, error);
 }
 
-static mm_status write_png(const char *path, const AVFrame *picture, mm_error *error)
+static mm_status write_picture(const char *path, const AVFrame *picture, bool jpeg, mm_error *error)
 {
     AVCodecContext *encoder = NULL;
     AVPacket *packet = av_packet_alloc();
-    mm_status status = packet ? open_png_encoder(&encoder, picture, error)
+    mm_status status = packet ? open_encoder(&encoder, picture, jpeg, error)
                               : mm_fail_memory(error, "a picture", sizeof(*packet));
     if (status == MM_OK)
-        status = encode_png(encoder, picture, packet, path, error);
+        status = encode(encoder, picture, packet, path, error);
     avcodec_free_context(&encoder);
     av_packet_free(&packet);
     return status;
@@ -63,6 +71,31 @@ static void paste(AVFrame *sheet, const mm_frames *frames, int64_t index, int64_
     uint8_t *corner = sheet->data[0] + top * sheet->linesize[0] + (size_t)(index % columns) * row;
     for (int y = 0; y < frames->height; y++)
         memcpy(corner + (ptrdiff_t)y * sheet->linesize[0], pixels + (size_t)y * row, row);
+}
+
+static mm_status write_jpeg(const char *path, const AVFrame *picture, mm_error *error)
+{
+    AVFrame *converted = mm_picture_new(picture->width, picture->height, AV_PIX_FMT_YUVJ420P);
+    struct SwsContext *scaler =
+        sws_getContext(picture->width, picture->height, picture->format, picture->width,
+                       picture->height, AV_PIX_FMT_YUVJ420P, SWS_BICUBIC, NULL, NULL, NULL);
+    mm_status status =
+        converted && scaler ? MM_OK : mm_fail_memory(error, "a picture", (size_t)picture->width);
+    if (status == MM_OK) {
+        sws_scale(scaler, (const uint8_t *const *)picture->data, picture->linesize, 0,
+                  picture->height, converted->data, converted->linesize);
+        converted->quality = jpeg_quantizer * FF_QP2LAMBDA;
+        status = write_picture(path, converted, true, error);
+    }
+    sws_freeContext(scaler);
+    av_frame_free(&converted);
+    return status;
+}
+
+static mm_status write_sheet(const char *path, const AVFrame *sheet, mm_error *error)
+{
+    bool jpeg = mm_path_ends_with(path, ".jpg");
+    return jpeg ? write_jpeg(path, sheet, error) : write_picture(path, sheet, false, error);
 }
 
 mm_status mm_output_contact_sheet(const char *path, const mm_frames *frames, mm_error *error)
@@ -83,7 +116,7 @@ mm_status mm_output_contact_sheet(const char *path, const mm_frames *frames, mm_
     memset(sheet->data[0], 0, (size_t)sheet->linesize[0] * (size_t)sheet->height);
     for (int64_t i = 0; i < frames->count; i++)
         paste(sheet, frames, i, columns);
-    mm_status status = write_png(path, sheet, error);
+    mm_status status = write_sheet(path, sheet, error);
     av_frame_free(&sheet);
     return status;
 }
@@ -124,7 +157,7 @@ static mm_status write_numbered(const char *pattern, const number_place *place,
 {
     char *path = numbered_path(pattern, place, index);
     AVFrame *picture = path ? mm_picture_from_frame(frames, index, false) : NULL;
-    mm_status status = picture ? write_png(path, picture, error)
+    mm_status status = picture ? write_picture(path, picture, false, error)
                                : mm_fail_memory(error, "a picture", strlen(pattern));
     av_frame_free(&picture);
     mm_free(path);

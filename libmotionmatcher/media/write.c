@@ -48,6 +48,8 @@ static output_kind kind_of(const char *path)
         return OUTPUT_VIDEO;
     if (strcasecmp(ending, ".gif") == 0)
         return OUTPUT_GIF;
+    if (strcmp(ending, ".jpg") == 0)
+        return OUTPUT_CONTACT_SHEET;
     if (strcasecmp(ending, ".png") != 0)
         return OUTPUT_UNKNOWN;
     return has_number(path) ? OUTPUT_SEQUENCE : OUTPUT_CONTACT_SHEET;
@@ -61,7 +63,8 @@ mm_status mm_media_check_path(const char *path, mm_error *error)
     if (kind != OUTPUT_UNKNOWN)
         return MM_OK;
     return mm_fail(error, MM_ERR_USAGE,
-                   "%s: the name must end with .mp4, .mkv, .mov, .webm, .avi, .gif or .png", path);
+                   "%s: the name must end with .mp4, .mkv, .mov, .webm, .avi, .gif, .png or .jpg",
+                   path);
 }
 
 static mm_status write_by_name(const char *path, const mm_frames *frames, const mm_logger *logger,

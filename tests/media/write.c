@@ -134,6 +134,28 @@ static void test_contact_sheet(void **state)
     remove_scratch(directory);
 }
 
+static void test_contact_sheet_as_jpeg(void **state)
+{
+    (void)state;
+    mm_frames frames = make_frames(4, 64, 48, 8);
+    char *directory = scratch_directory(), *path = mm_path_join(directory, "sheet.jpg");
+    write_frames(path, &frames);
+    mm_frames sheet = decode_file(path, (mm_decode_request){.frame_step = 1});
+    assert_int_equal(sheet.width, 128);
+    assert_int_equal(sheet.height, 96);
+    double sum = 0;
+    for (size_t y = 0; y < 48; y++) {
+        for (size_t i = 0; i < 64 * 3; i++)
+            sum += abs(sheet.data[(48 + y) * 128 * 3 + i] - frames.data[(2 * 48 + y) * 64 * 3 + i]);
+    }
+    if (sum / (48 * 64 * 3) > 6)
+        fail_msg("mean difference %g", sum / (48 * 64 * 3));
+    mm_frames_free(&sheet);
+    mm_frames_free(&frames);
+    mm_free(path);
+    remove_scratch(directory);
+}
+
 static void expect_failure(const char *path, const mm_frames *frames, mm_status expected)
 {
     mm_error error = {0};
@@ -199,6 +221,7 @@ int main(void)
         cmocka_unit_test(test_equal_frames_give_equal_bytes),
         cmocka_unit_test(test_numbered_pictures),
         cmocka_unit_test(test_contact_sheet),
+        cmocka_unit_test(test_contact_sheet_as_jpeg),
         cmocka_unit_test(test_what_cannot_be_written),
         cmocka_unit_test(test_every_allocation_may_fail),
     };
