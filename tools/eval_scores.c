@@ -8,23 +8,16 @@
 #include "eval.h"
 #include "motionmatcher/evaluator.h"
 
-/* How a figure is shown. */
-typedef struct column {
-    const char *figure, *title;
-    double factor;
-    int decimals;
-} column;
-
-static const column columns[] = {
-    {"clip_text", "clip_text x100", 100.0, 2},
-    {"frame_consistency", "frame_consistency x100", 100.0, 2},
-    {"image_reward", "image_reward", 1.0, 4},
-    {"motion_discrepancy", "motion_discrepancy", 1.0, 6},
+static const eval_column columns[] = {
+    {"clip_text", "clip_text x100", 100.0, 2, true},
+    {"frame_consistency", "frame_consistency x100", 100.0, 2, true},
+    {"image_reward", "image_reward", 1.0, 4, true},
+    {"motion_discrepancy", "motion_discrepancy", 1.0, 6, false},
 };
 
-static const column unknown = {"", "score", 1.0, 6};
+static const eval_column unknown = {"", "score", 1.0, 6, true};
 
-static const column *column_of(const char *figure)
+const eval_column *eval_column_of(const char *figure)
 {
     for (size_t i = 0; i < sizeof(columns) / sizeof(*columns); i++) {
         if (strcmp(columns[i].figure, figure) == 0)
@@ -63,7 +56,7 @@ static void print_json_skipped(const mm_score *score)
 static void print_row(const mm_score *score)
 {
     for (size_t i = 0; i < score->figure_count; i++) {
-        const column *c = column_of(score->figures[i]);
+        const eval_column *c = eval_column_of(score->figures[i]);
         if (isfinite(score->values[i]))
             printf("%*.*f  ", (int)strlen(c->title), c->decimals, c->factor * score->values[i]);
         else
@@ -96,22 +89,29 @@ static void print_titles(const mm_evaluator *evaluator)
     size_t count;
     const char *const *figures = mm_evaluator_figures(evaluator, &count);
     for (size_t i = 0; i < count; i++)
-        printf("%s  ", column_of(figures[i])->title);
+        printf("%s  ", eval_column_of(figures[i])->title);
     printf("video\n");
 }
 
-/* Which of its two conventions a motion discrepancy follows. */
+void eval_size_in_words(const char *size, char *out, size_t bytes)
+{
+    if (strcmp(size, "native") == 0)
+        snprintf(out, bytes, "native: tracks in each video's own pixels, divided by 384x384");
+    else
+        snprintf(out, bytes, "%s: tracks rescaled to it and divided by it", size);
+}
+
 static void print_convention(cli_state *cli)
 {
     const char *size = cli_text(cli, "size");
+    char words[128];
+    eval_size_in_words(size, words, sizeof(words));
     if (cli->json) {
         printf("{\"event\":\"size\",\"size\":");
         cli_print_json_string(size);
         puts("}");
-    } else if (strcmp(size, "native") == 0) {
-        puts("size native: tracks in each video's own pixels, divided by 384x384");
     } else {
-        printf("size %s: tracks rescaled to it and divided by it\n", size);
+        printf("size %s\n", words);
     }
 }
 

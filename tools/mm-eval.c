@@ -3,8 +3,8 @@
 
 /* A command is a file eval_<name>.c, a line in eval.h, and one here. */
 static const cli_command *const commands[] = {
-    &eval_clip_scores,        &eval_features, &eval_image_reward,
-    &eval_motion_discrepancy, &eval_retrieve, NULL,
+    &eval_clip_scores, &eval_features, &eval_image_reward, &eval_motion_discrepancy, &eval_report,
+    &eval_retrieve,    NULL,
 };
 
 static const cli_tool tool = {

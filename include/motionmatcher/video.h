@@ -24,6 +24,22 @@ typedef struct mm_video mm_video;
  */
 MM_API mm_status mm_video_decode(mm_video **out, mm_context *context, const char *path,
                                  const mm_options *options);
+/** What a file says of itself. */
+typedef struct mm_video_info {
+    uint32_t struct_size; /**< set by the caller to sizeof(mm_video_info) */
+    int32_t width;        /**< as shown, after rotation */
+    int32_t height;       /**< likewise */
+    int64_t frames;       /**< 0 when the file does not say */
+    double fps;           /**< 0 when unknown */
+    char codec[32];       /**< its name */
+} mm_video_info;
+
+/**
+ * Looks at a video without decoding it.
+ * @return MM_OK; MM_ERR_USAGE: struct_size is too small; MM_ERR_INPUT: unreadable, damaged, no
+ * video in it; MM_ERR_UNSUPPORTED: no decoder; MM_ERR_MEMORY.
+ */
+MM_API mm_status mm_video_probe(const char *path, mm_video_info *info);
 /** Copies frames. fps may be 0 (unknown). @return MM_OK; MM_ERR_USAGE: a size below 1;
  * MM_ERR_MEMORY. */
 MM_API mm_status mm_video_from_frames(mm_video **out, const uint8_t *data, int64_t frames,

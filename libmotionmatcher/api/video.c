@@ -69,6 +69,23 @@ mm_status mm_video_decode(mm_video **out, mm_context *context, const char *path,
                          &error);
 }
 
+mm_status mm_video_probe(const char *path, mm_video_info *info)
+{
+    if (!path || !info || info->struct_size < sizeof(*info))
+        return mm_api_misuse(__func__, "path and info with its struct_size set are needed");
+    mm_media_info found;
+    mm_error error = {0};
+    mm_status status = mm_media_probe(&found, path, &error);
+    if (status == MM_OK) {
+        info->width = found.width;
+        info->height = found.height;
+        info->frames = found.frames;
+        info->fps = found.fps;
+        memcpy(info->codec, found.codec, sizeof(info->codec));
+    }
+    return mm_api_return(status, &error);
+}
+
 static mm_status copy_frames(mm_video **out, const uint8_t *data, const int64_t size[3], double fps,
                              mm_error *error)
 {

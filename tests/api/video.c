@@ -39,10 +39,24 @@ static void test_the_prompt_beside_a_video(void **state)
     check_remove(directory);
 }
 
+static void test_probing(void **state)
+{
+    (void)state;
+    mm_video_info info = {.struct_size = sizeof(info)};
+    if (strcmp(mm_video_backend_versions(), "none") == 0)
+        return;
+    OK(mm_video_probe(FIXTURES "/evaluation/still.png", &info));
+    assert_int_equal(info.width, 51);
+    assert_int_equal(info.height, 38);
+    assert_string_equal(info.codec, "png");
+    FAILS(mm_video_probe("/nowhere.mp4", &info), MM_ERR_INPUT, "/nowhere.mp4");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_prompt_beside_a_video),
+        cmocka_unit_test(test_probing),
     };
     return cmocka_run_group_tests_name("videos", tests, NULL, NULL);
 }

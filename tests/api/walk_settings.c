@@ -298,6 +298,15 @@ void walk_mm_video_write(void)
     mm_free(below_a_file);
 }
 
+void walk_mm_video_probe(void)
+{
+    mm_video_info info = {.struct_size = sizeof(info)}, small = {.struct_size = 4};
+    REFUSED(mm_video_probe(NULL, &info), MM_ERR_USAGE);
+    REFUSED(mm_video_probe(walk_file, NULL), MM_ERR_USAGE);
+    REFUSED(mm_video_probe(walk_file, &small), MM_ERR_USAGE);
+    assert_int_not_equal(mm_video_probe(walk_missing, &info), MM_OK);
+}
+
 void walk_mm_video_read_prompt(void)
 {
     char *out, *clip = mm_path_join(walk_scratch, "told.gif");
