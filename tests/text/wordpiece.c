@@ -145,6 +145,28 @@ static void test_line_ends_and_repeated_tokens(void **state)
     check_remove(directory);
 }
 
+/* As Unicode decomposes it; some tokenizers' tables lack this character. */
+static void test_decomposition(void **state)
+{
+    (void)state;
+    static const char content[] =
+        "[PAD]\n[UNK]\n[CLS]\n[SEP]\n\xf0\x91\xa4\xb5\n##\xf0\x91\xa4\xb0";
+    char *directory = check_directory(), *path = mm_format("%s/vocab.txt", directory);
+    mm_wordpiece *own = NULL;
+    int64_t ids[8];
+    size_t count;
+    assert_int_equal(mm_output_file_write_all(path, content, sizeof(content) - 1, &error), MM_OK);
+    assert_int_equal(mm_wordpiece_open(&own, path, NULL, &error), MM_OK);
+    assert_int_equal(mm_wordpiece_encode(own, "\xf0\x91\xa4\xb8", 8, ids, &count, NULL, &error),
+                     MM_OK);
+    assert_int_equal(count, 4);
+    assert_int_equal(ids[1], 4);
+    assert_int_equal(ids[2], 5);
+    mm_wordpiece_close(&own);
+    mm_free(path);
+    check_remove(directory);
+}
+
 static void test_without_memory(void **state)
 {
     (void)state;
@@ -172,6 +194,7 @@ int main(void)
         cmocka_unit_test(test_not_utf8),
         cmocka_unit_test(test_bad_vocabularies),
         cmocka_unit_test(test_line_ends_and_repeated_tokens),
+        cmocka_unit_test(test_decomposition),
         cmocka_unit_test(test_without_memory),
     };
     return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 #include "motionmatcher/context.h"
 #include "motionmatcher/model.h"
@@ -110,6 +111,10 @@ int32_t cli_report_event(void *user, const mm_event *event);
 void cli_report_error(cli_state *cli, mm_status status);
 void cli_clear_bar(cli_state *cli);
 void cli_print_json_string(const char *text);
+/* text.c: any bytes as well-formed text; what is not UTF-8 becomes U+FFFD. */
+void cli_write_html(FILE *file, const char *text);
+void cli_write_json(FILE *file, const char *text); /* in quotation marks */
+void cli_write_csv(FILE *file, const char *text);
 /* signals.c */
 void cli_connect_signals(mm_context *context);
 void cli_disconnect_signals(void);

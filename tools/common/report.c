@@ -33,16 +33,7 @@ void cli_clear_bar(cli_state *cli)
 
 void cli_print_json_string(const char *text)
 {
-    putchar('"');
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            printf("\\%c", *c);
-        else if (*c < 0x20)
-            printf("\\u%04x", *c);
-        else
-            putchar(*c);
-    }
-    putchar('"');
+    cli_write_json(stdout, text);
 }
 
 void cli_report_log(void *user, int32_t level, const char *message)

@@ -59,11 +59,11 @@ static void print_score(const pass *p, const job *j)
     const report *r = p->r;
     if (r->cli->json) {
         printf("{\"event\":\"score\",\"method\":");
-        report_print_json(stdout, r->method[j->video->method]);
+        cli_write_json(stdout, r->method[j->video->method]);
         printf(",\"pair\":");
-        report_print_json(stdout, j->pair->label);
+        cli_write_json(stdout, j->pair->label);
         printf(",\"path\":");
-        report_print_json(stdout, j->video->path);
+        cli_write_json(stdout, j->video->path);
     }
     for (size_t i = 0; i < p->metric->figures; i++) {
         size_t figure = p->metric->figure[i];
@@ -119,9 +119,9 @@ static void print_skipped(const pass *p, const job *j, const mm_score *score)
     if (!p->r->cli->json)
         return;
     printf("{\"event\":\"skipped\",\"path\":");
-    report_print_json(stdout, j->video->path);
+    cli_write_json(stdout, j->video->path);
     printf(",\"status\":%d,\"message\":", (int)score->status);
-    report_print_json(stdout, score->message ? score->message : "");
+    cli_write_json(stdout, score->message ? score->message : "");
     puts("}");
     fflush(stdout);
 }

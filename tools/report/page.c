@@ -105,7 +105,7 @@ static void print_means(const report *r, FILE *file)
     print_titles(r, file, "Method");
     for (size_t i = 0; i < r->method_count; i++) {
         fputs("<tr><td>", file);
-        report_print_html(file, r->method[i]);
+        cli_write_html(file, r->method[i]);
         fputs("</td>", file);
         for (size_t f = 0; f < REPORT_FIGURES; f++) {
             if (r->measured[f])
@@ -128,7 +128,7 @@ static void print_explanation(const report *r, FILE *file)
         char words[256];
         eval_size_in_words(cli_text(r->cli, "size"), words, sizeof(words));
         fputs(" Motion discrepancy at size ", file);
-        report_print_html(file, words);
+        cli_write_html(file, words);
         fputs(".", file);
     }
     fputs("</p>\n", file);
@@ -141,7 +141,7 @@ static void print_picture(FILE *file, const char *path, const char *what, const 
     fputs("<img loading=\"lazy\" src=\"data:image/jpeg;base64,", file);
     report_print_base64(file, path);
     fprintf(file, "\" alt=\"%s ", what);
-    report_print_html(file, of);
+    cli_write_html(file, of);
     fputs("\">\n", file);
 }
 
@@ -158,7 +158,7 @@ static void print_reference(FILE *file, const report_pair *pair)
     fputs("<figure>\n", file);
     print_pictures(file, pair->sheet, pair->tracks, pair->reference);
     fputs("<figcaption><b>Reference</b> <code>", file);
-    report_print_html(file, pair->reference);
+    cli_write_html(file, pair->reference);
     fputs("</code>", file);
     if (!*pair->digest)
         fputs(" <span class=\"problem\">cannot be read</span>", file);
@@ -170,9 +170,9 @@ static void print_video(const report *r, FILE *file, const report_video *video)
     fputs("<figure>\n", file);
     print_pictures(file, video->sheet, video->tracks, video->path);
     fputs("<figcaption><b>", file);
-    report_print_html(file, r->method[video->method]);
+    cli_write_html(file, r->method[video->method]);
     fputs("</b> <code>", file);
-    report_print_html(file, video->path);
+    cli_write_html(file, video->path);
     fputs("</code><br>", file);
     for (size_t f = 0; f < REPORT_FIGURES; f++) {
         if (!r->measured[f])
@@ -183,7 +183,7 @@ static void print_video(const report *r, FILE *file, const report_video *video)
     }
     if (video->problem) {
         fputs("<span class=\"problem\">", file);
-        report_print_html(file, video->problem);
+        cli_write_html(file, video->problem);
         fputs("</span>", file);
     }
     fputs("</figcaption>\n</figure>\n", file);
@@ -194,7 +194,7 @@ static void print_pair_means(const report *r, FILE *file, size_t pair)
     print_titles(r, file, "Method");
     for (size_t i = 0; i < r->method_count; i++) {
         fputs("<tr><td>", file);
-        report_print_html(file, r->method[i]);
+        cli_write_html(file, r->method[i]);
         fputs("</td>", file);
         for (size_t f = 0; f < REPORT_FIGURES; f++) {
             if (!r->measured[f])
@@ -212,9 +212,9 @@ static void print_pair(const report *r, FILE *file, size_t index)
 {
     const report_pair *pair = &r->pair[index];
     fputs("<section class=\"pair\">\n<h3>", file);
-    report_print_html(file, pair->label);
+    cli_write_html(file, pair->label);
     fputs(": &ldquo;", file);
-    report_print_html(file, pair->prompt);
+    cli_write_html(file, pair->prompt);
     fputs("&rdquo;</h3>\n", file);
     print_pair_means(r, file, index);
     fputs("<div class=\"row\">\n", file);
@@ -233,7 +233,7 @@ static void print_problems(const report *r, FILE *file)
         if (!r->video[i].problem)
             continue;
         fputs(any ? "<li>" : "<h2>Not scored in full</h2>\n<ul>\n<li>", file);
-        report_print_html(file, r->video[i].problem);
+        cli_write_html(file, r->video[i].problem);
         fputs("</li>\n", file);
         any = true;
     }
@@ -250,7 +250,7 @@ static void print_models(const report *r, FILE *file)
         if (!path)
             continue;
         fprintf(file, "<li>%s: <code>", report_metrics[i].name);
-        report_print_html(file, path);
+        cli_write_html(file, path);
         fprintf(file, "</code>, SHA-256 <code>%s</code></li>\n", r->model_digest[i]);
     }
     fputs("</ul>\n</body>\n</html>\n", file);

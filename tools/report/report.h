@@ -138,11 +138,6 @@ mm_status report_summarize(report *r);
 /* The mean over the videos of one method and pair. */
 double report_pair_mean(const report *r, size_t method, size_t pair, size_t figure);
 
-/* text.c: any bytes as well-formed text; what is not UTF-8 becomes U+FFFD. */
-void report_print_html(FILE *file, const char *text);
-void report_print_json(FILE *file, const char *text);
-void report_print_csv(FILE *file, const char *text);
-
 /* A file that appears whole or not at all. */
 typedef struct report_output {
     FILE *file;

@@ -40,7 +40,7 @@ static void print_text(FILE *file, const char *before, const char *text)
 {
     fputs(before, file);
     if (text)
-        report_print_json(file, text);
+        cli_write_json(file, text);
     else
         fputs("null", file);
 }
@@ -55,7 +55,7 @@ static void print_settings(const report *r, FILE *file)
             continue;
         for (size_t k = 0; metric->settings[k]; k++) {
             fprintf(file, ",\"%s\":", metric->settings[k]);
-            report_print_json(file, cli_text(r->cli, metric->settings[k]));
+            cli_write_json(file, cli_text(r->cli, metric->settings[k]));
         }
     }
     fputs(",\"models\":{", file);
@@ -137,7 +137,7 @@ static void print_cells(const report *r, FILE *file, const report_video *video)
     const char *texts[] = {r->method[video->method], pair->label,
                            pair->reference ? pair->reference : "", pair->prompt, video->path};
     for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
-        report_print_csv(file, texts[i]);
+        cli_write_csv(file, texts[i]);
         fputc(',', file);
     }
     fprintf(file, "%" PRId64 ",", video->frames);
@@ -145,7 +145,7 @@ static void print_cells(const report *r, FILE *file, const report_video *video)
         print_number(file, video->value[f], "");
         fputc(',', file);
     }
-    report_print_csv(file, video->problem ? video->problem : "");
+    cli_write_csv(file, video->problem ? video->problem : "");
     fputs("\r\n", file);
 }
 

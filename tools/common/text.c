@@ -2,7 +2,7 @@
 /* Names and prompts come from anywhere. Whatever they hold, they stay text in what is written. */
 #include <string.h>
 
-#include "report.h"
+#include "cli.h"
 
 #define REPLACEMENT "\xef\xbf\xbd"
 
@@ -81,19 +81,19 @@ static const char *escape_csv(unsigned char c)
     return c == '"' ? "\"\"" : NULL;
 }
 
-void report_print_html(FILE *file, const char *text)
+void cli_write_html(FILE *file, const char *text)
 {
     print_escaped(file, text, escape_html);
 }
 
-void report_print_json(FILE *file, const char *text)
+void cli_write_json(FILE *file, const char *text)
 {
     fputc('"', file);
     print_escaped(file, text, escape_json);
     fputc('"', file);
 }
 
-void report_print_csv(FILE *file, const char *text)
+void cli_write_csv(FILE *file, const char *text)
 {
     bool plain = !strpbrk(text, "\",\r\n") && *text != ' ';
     if (!plain)
