@@ -10,8 +10,10 @@
 #include "media/media.h"
 #include "metrics/metrics.h"
 
-/* What decoding takes beside the models: the decoder's own pictures and one frame. */
-#define DECODER_BYTES ((size_t)64 << 20)
+/* What decoding takes beside the models: tables, and for every pixel of a frame the decoder's own
+   pictures (sixteen and a few, 4:2:0) and some in RGB. */
+#define DECODER_BYTES ((size_t)32 << 20)
+#define DECODER_BYTES_OF_A_PIXEL ((size_t)36)
 
 static void report_loaded(void *user, double seconds)
 {
@@ -146,11 +148,16 @@ const char *const *mm_evaluator_figures(const mm_evaluator *evaluator, size_t *c
     return evaluator ? evaluator->figure : NULL;
 }
 
+static size_t decoder_bytes(const mm_evaluator *e)
+{
+    return DECODER_BYTES + (size_t)e->most_pixels * DECODER_BYTES_OF_A_PIXEL;
+}
+
 /* All metrics look at one decoding of a video, so their memory adds up. */
 static mm_status plan_metrics(mm_evaluator *e, mm_error *error)
 {
     MM_TRY(mm_context_check_process(e->context, error));
-    size_t used = e->baseline_bytes + DECODER_BYTES, budget = e->context->memory_budget;
+    size_t used = e->baseline_bytes + decoder_bytes(e), budget = e->context->memory_budget;
     for (size_t i = 0; i < e->metric_count; i++) {
         size_t weights = e->metric[i]->table->weight_bytes(e->metric[i]);
         if (!mm_add_size(used, weights, &used))

@@ -27,6 +27,7 @@ struct mm_evaluator {
     size_t figure_count;
     mm_evaluated_video *video;
     size_t video_count, video_capacity;
+    int64_t most_pixels; /* of a frame, as far as containers say */
 };
 
 /* The metric of the options tracker_model and reference. */

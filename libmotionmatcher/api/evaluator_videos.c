@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "media/media.h"
 
 /* Fresh: what was given, else the option, else the description beside the video. */
 static mm_status find_prompt(const mm_evaluator *e, const char *path, const char *given, char **out,
@@ -62,13 +63,19 @@ static void free_video(mm_evaluated_video *video)
     mm_free(video->reference);
 }
 
-static mm_status expect_reference(const mm_evaluator *e, const char *reference, mm_error *error)
+/* What cannot be read is no failure yet: it is skipped when its turn comes. */
+static void expect(mm_evaluator *e, const char *path, bool reference)
 {
+    mm_media_info info;
+    if (mm_media_probe(&info, path, &(mm_error){0}) != MM_OK)
+        return;
+    int64_t pixels = (int64_t)info.width * info.height;
+    if (pixels > e->most_pixels)
+        e->most_pixels = pixels;
     for (size_t i = 0; i < e->metric_count; i++) {
-        if (e->metric[i]->table->needs_reference)
-            MM_TRY(e->metric[i]->table->expect(e->metric[i], reference, error));
+        if (e->metric[i]->table->expect)
+            e->metric[i]->table->expect(e->metric[i], &info, reference);
     }
-    return MM_OK;
 }
 
 static mm_status fill_video(const mm_evaluator *e, const mm_metric_video *given,
@@ -93,15 +100,17 @@ static mm_status add_video(mm_evaluator *e, const mm_metric_video *given, mm_err
 {
     mm_evaluated_video video = {0};
     mm_status status = fill_video(e, given, &video, error);
-    if (status == MM_OK && video.reference && !is_last_reference(e, video.reference))
-        status = expect_reference(e, video.reference, error);
     if (status == MM_OK)
         status = reserve_video(e, error);
-    if (status == MM_OK)
-        e->video[e->video_count++] = video;
-    else
+    if (status != MM_OK) {
         free_video(&video);
-    return status;
+        return status;
+    }
+    expect(e, video.path, false);
+    if (video.reference && !is_last_reference(e, video.reference))
+        expect(e, video.reference, true);
+    e->video[e->video_count++] = video;
+    return MM_OK;
 }
 
 static void drop_videos(mm_evaluator *e, size_t count)

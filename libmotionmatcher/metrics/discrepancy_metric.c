@@ -14,13 +14,16 @@ typedef struct discrepancy {
     mm_metric base;
     mm_discrepancy_settings settings;
     mm_tracker *tracker;
-    mm_tracker_size most; /* of the references that are expected, before they are decoded */
+    mm_tracker_size most; /* of what is expected, before it is decoded */
+    mm_tracker_size room; /* for which there is memory */
+    size_t budget;        /* bytes beside the weights */
     mm_tracks reference;  /* rescaled, unless the comparison is native */
     char *reference_path; /* that they are of */
     mm_track_files files; /* names given so far */
     /* The video at hand. */
     char *path;
     mm_frames video;
+    int64_t capacity; /* frames */
 } discrepancy;
 
 static mm_status size_fail(const char *option, const char *text, bool native, mm_error *error)
@@ -69,21 +72,33 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-static mm_status expect(mm_metric *metric, const char *reference, mm_error *error)
+/* Videos of another length than the reference's cannot be compared, so its length tells. */
+static void expect(mm_metric *metric, const mm_media_info *info, bool reference)
 {
     discrepancy *d = (discrepancy *)metric;
-    mm_media_info info;
-    mm_error unreadable = {0};
-    (void)error;
-    if (mm_media_probe(&info, reference, &unreadable) != MM_OK)
-        return MM_OK;
-    d->most.frames = larger(d->most.frames, info.frames);
-    d->most.width = larger(d->most.width, info.width);
-    d->most.height = larger(d->most.height, info.height);
+    if (reference)
+        d->most.frames = larger(d->most.frames, info->frames);
+    d->most.width = larger(d->most.width, info->width);
+    d->most.height = larger(d->most.height, info->height);
+}
+
+static mm_status make_room(discrepancy *d, const mm_tracker_size *size, size_t *bytes,
+                           mm_error *error)
+{
+    size_t pictures = (size_t)(size->frames * size->width * size->height * 3);
+    MM_TRY(mm_tracker_plan(d->tracker, d->base.runtime->backend, size, bytes, error));
+    *bytes += (d->settings.save ? 2 : 1) * pictures;
+    if (*bytes > d->budget)
+        return mm_fail(error, MM_ERR_MEMORY,
+                       "tracking %lld points through %lld frames of %lldx%lld takes %zu MiB beside "
+                       "the weights; %zu MiB of the memory budget are left",
+                       (long long)(size->grid * size->grid), (long long)size->frames,
+                       (long long)size->width, (long long)size->height, *bytes >> 20,
+                       d->budget >> 20);
+    d->room = *size;
     return MM_OK;
 }
 
-/* Videos of another length than the reference's cannot be compared, so its length tells. */
 static mm_status plan(mm_metric *metric, size_t budget, size_t *bytes, mm_error *error)
 {
     discrepancy *d = (discrepancy *)metric;
@@ -91,16 +106,8 @@ static mm_status plan(mm_metric *metric, size_t budget, size_t *bytes, mm_error 
     size.grid = d->settings.grid;
     if (size.frames < 2)
         size.frames = 16;
-    size_t pictures = (size_t)(size.frames * size.width * size.height * 3);
-    MM_TRY(mm_tracker_plan(d->tracker, metric->runtime->backend, &size, bytes, error));
-    *bytes += (d->settings.save ? 2 : 1) * pictures;
-    if (*bytes <= budget)
-        return MM_OK;
-    return mm_fail(error, MM_ERR_MEMORY,
-                   "tracking %lld points through %lld frames takes %zu MiB beside the weights; "
-                   "%zu MiB of the memory budget are left",
-                   (long long)(size.grid * size.grid), (long long)size.frames, *bytes >> 20,
-                   budget >> 20);
+    d->budget = budget;
+    return make_room(d, &size, bytes, error);
 }
 
 static mm_status save(discrepancy *d, const char *prefix, const char *path, const mm_frames *video,
@@ -116,6 +123,11 @@ static mm_status follow(discrepancy *d, const mm_frames *video, mm_tracks *out, 
 {
     const mm_discrepancy_settings *s = &d->settings;
     mm_tracker_request request = {video, s->grid, s->progress, s->user};
+    mm_tracker_size size = {video->count, video->width, video->height, s->grid};
+    size_t bytes;
+    /* Containers need not tell the truth. */
+    if (size.frames > d->room.frames || size.width > d->room.width || size.height > d->room.height)
+        MM_TRY(make_room(d, &size, &bytes, error));
     return mm_tracker_run(d->tracker, d->base.runtime, &request, out, error);
 }
 
@@ -125,20 +137,78 @@ static void rescale(const discrepancy *d, mm_tracks *tracks)
         mm_tracks_rescale(tracks, d->settings.width, d->settings.height);
 }
 
+static mm_status reserve(discrepancy *d, const char *path, int64_t frames, size_t picture,
+                         mm_error *error)
+{
+    size_t bytes;
+    if (!mm_mul_size((size_t)frames, picture, &bytes) || bytes > d->budget)
+        return mm_fail(error, MM_ERR_MEMORY,
+                       "%s: %lld frames of %zu KiB do not fit into the %zu MiB that are left of "
+                       "the memory budget",
+                       path, (long long)frames, picture >> 10, d->budget >> 20);
+    uint8_t *grown = mm_realloc(d->video.data, bytes);
+    if (!grown)
+        return mm_fail_memory(error, "a video", bytes);
+    d->video.data = grown;
+    d->capacity = frames;
+    return MM_OK;
+}
+
+/* frames: for which memory is taken when there is none. */
+static mm_status keep_frame(discrepancy *d, const char *path, const mm_picture *frame,
+                            int64_t frames, mm_error *error)
+{
+    size_t bytes = (size_t)(frame->width * frame->height * 3);
+    if (d->video.count == d->capacity)
+        MM_TRY(reserve(d, path, frames, bytes, error));
+    d->video.width = (int32_t)frame->width;
+    d->video.height = (int32_t)frame->height;
+    memcpy(d->video.data + (size_t)d->video.count * bytes, frame->rgb, bytes);
+    d->video.count++;
+    return MM_OK;
+}
+
+static mm_status keep_reference_frame(void *user, const uint8_t *rgb, int32_t width, int32_t height,
+                                      mm_error *error)
+{
+    discrepancy *d = user;
+    int64_t frames = d->capacity ? 2 * d->capacity : d->room.frames;
+    return keep_frame(d, d->reference_path, &(mm_picture){rgb, width, height}, frames, error);
+}
+
+static void drop_frames(discrepancy *d)
+{
+    mm_frames_free(&d->video);
+    d->capacity = 0;
+}
+
+static mm_status follow_reference(discrepancy *d, mm_error *error)
+{
+    const char *path = d->reference_path;
+    mm_status status = follow(d, &d->video, &d->reference, error);
+    if (status != MM_OK)
+        return mm_error_prefix(error, "%s", path);
+    MM_TRY(save(d, "reference-", path, &d->video, &d->reference, error));
+    rescale(d, &d->reference);
+    return MM_OK;
+}
+
 static mm_status track_reference(discrepancy *d, const char *path, mm_error *error)
 {
-    mm_frames video = {0};
     mm_decode_request request = {.frame_step = 1};
-    mm_frames_free(&d->video);
+    int64_t count;
     mm_tracks_free(&d->reference);
-    MM_TRY(mm_media_decode(&video, path, &request, d->base.runtime->logger, error));
-    mm_status status = follow(d, &video, &d->reference, error);
-    if (status != MM_OK)
-        mm_error_prefix(error, "%s", path);
+    MM_TRY(mm_metric_keep_text(&d->reference_path, path, error));
+    mm_status status = mm_media_decode_each(path, &request, d->base.runtime->logger,
+                                            keep_reference_frame, d, &count, error);
     if (status == MM_OK)
-        status = save(d, "reference-", path, &video, &d->reference, error);
-    mm_frames_free(&video);
-    rescale(d, &d->reference);
+        status = follow_reference(d, error);
+    drop_frames(d);
+    if (status == MM_OK)
+        return MM_OK;
+    /* The next video shall not take half of it for the whole. */
+    mm_free(d->reference_path);
+    d->reference_path = NULL;
     return status;
 }
 
@@ -154,12 +224,11 @@ static mm_status load(mm_metric *metric, mm_error *error)
 static mm_status begin(mm_metric *metric, const mm_metric_video *video, mm_error *error)
 {
     discrepancy *d = (discrepancy *)metric;
-    d->video.count = 0;
+    drop_frames(d);
     MM_TRY(mm_metric_keep_text(&d->path, video->path, error));
     if (mm_metric_has_text(&d->reference_path, video->reference))
         return MM_OK;
-    MM_TRY(track_reference(d, video->reference, error));
-    return mm_metric_keep_text(&d->reference_path, video->reference, error);
+    return track_reference(d, video->reference, error);
 }
 
 static mm_status wrong_length(const discrepancy *d, const char *more, mm_error *error)
@@ -170,28 +239,12 @@ static mm_status wrong_length(const discrepancy *d, const char *more, mm_error *
                    d->path, more, (long long)d->video.count, (long long)d->reference.frames);
 }
 
-/* Memory for as many frames as the reference has: more are refused. */
-static mm_status reserve(discrepancy *d, const mm_picture *frame, mm_error *error)
-{
-    size_t bytes = (size_t)(d->reference.frames * frame->width * frame->height * 3);
-    mm_free(d->video.data);
-    d->video.data = mm_malloc(bytes);
-    d->video.width = (int32_t)frame->width;
-    d->video.height = (int32_t)frame->height;
-    return d->video.data ? MM_OK : mm_fail_memory(error, "a video", bytes);
-}
-
 static mm_status add_frame(mm_metric *metric, const mm_picture *frame, mm_error *error)
 {
     discrepancy *d = (discrepancy *)metric;
-    size_t bytes = (size_t)(frame->width * frame->height * 3);
     if (d->video.count == d->reference.frames)
         return wrong_length(d, "more than ", error);
-    if (d->video.count == 0)
-        MM_TRY(reserve(d, frame, error));
-    memcpy(d->video.data + (size_t)d->video.count * bytes, frame->rgb, bytes);
-    d->video.count++;
-    return MM_OK;
+    return keep_frame(d, d->path, frame, d->reference.frames, error);
 }
 
 static mm_status compare(discrepancy *d, mm_tracks *tracks, double *value, mm_error *error)
@@ -211,6 +264,8 @@ static mm_status finish(mm_metric *metric, double *values, mm_error *error)
     if (d->video.count != d->reference.frames)
         return wrong_length(d, "", error);
     mm_status status = follow(d, &d->video, &tracks, error);
+    if (status == MM_ERR_MEMORY)
+        mm_error_prefix(error, "%s", d->path);
     if (status == MM_OK)
         status = compare(d, &tracks, &values[0], error);
     if (status == MM_ERR_NONFINITE)

@@ -10,6 +10,7 @@
 #ifndef MM_METRICS_METRIC_H
 #define MM_METRICS_METRIC_H
 
+#include "media/media.h"
 #include "models/diffusion_model.h"
 
 #define MM_MOST_FIGURES 4
@@ -34,9 +35,9 @@ typedef struct mm_metric_table {
     const char *figure[MM_MOST_FIGURES];
     bool needs_prompt, needs_reference;
     void (*free)(mm_metric *metric);
-    /* Before `plan`: a video will be compared with this reference. NULL where that does not matter.
-       A reference that cannot be read is no failure: `begin` will tell. */
-    mm_status (*expect)(mm_metric *metric, const char *reference, mm_error *error);
+    /* Before `plan`: what the container says of a video that will be scored, or of a reference.
+       NULL where that does not matter. */
+    void (*expect)(mm_metric *metric, const mm_media_info *info, bool reference);
     /* Bytes of its weights once loaded. */
     size_t (*weight_bytes)(const mm_metric *metric);
     /* Chooses how much is computed together so that no more than `budget` bytes are taken beside

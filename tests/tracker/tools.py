@@ -170,6 +170,22 @@ class MotionDiscrepancy(unittest.TestCase):
         self.assertGreater(events(done, "plan")[0]["planned_peak_bytes"], 1 << 20)
         self.assertEqual(events(done, "score") + events(done, "loaded"), [])
 
+    def planned(self, *arguments):
+        return events(self.measure("--dry-run", *arguments), "plan")[0]["planned_peak_bytes"]
+
+    def test_large_videos_are_planned_for(self):
+        large = make_video(PATH / "large.avi", "testsrc2=size=1280x720:rate=8", 4)
+        small = self.planned(VIDEOS / "copy.avi")
+        self.assertGreater(self.planned(VIDEOS / "copy.avi", large), small + (32 << 20))
+        self.assertGreater(self.planned("--reference", large, VIDEOS / "copy.avi"),
+                           small + (32 << 20))
+
+    def test_videos_that_are_longer_than_the_plan(self):
+        # Matroska files do not tell how many frames they have.
+        video = make_video(PATH / "long.mkv", "testsrc2=size=64x48:rate=8", 1000)
+        budget = self.planned("--reference", video, video) + (4 << 20)
+        self.refuse(5, "long.mkv", "--memory-budget", budget, "--reference", video, video)
+
 
 class Retrieve(unittest.TestCase):
     def retrieve(self, *arguments, code=0):
