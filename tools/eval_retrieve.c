@@ -6,22 +6,15 @@
 #include "eval.h"
 #include "motionmatcher/retriever.h"
 
-static void print_json_number(const char *before, const char *name, double value)
-{
-    printf(",\"%s%s\":", before, name);
-    if (isfinite(value))
-        printf("%.10g", value);
-    else
-        printf("null");
-}
-
 /* The first, the method's own distance, needs no name. */
 static void print_json_precisions(const mm_retrieval *r, const char *what, const double *values)
 {
-    char before[32];
-    snprintf(before, sizeof(before), "%s_", what);
-    for (size_t i = 0; i < r->figure_count; i++)
-        print_json_number(i ? before : what, i ? r->figures[i] : "", values[i]);
+    char key[64];
+    cli_print_json_number(what, values[0]);
+    for (size_t i = 1; i < r->figure_count; i++) {
+        snprintf(key, sizeof(key), "%s_%s", what, r->figures[i]);
+        cli_print_json_number(key, values[i]);
+    }
 }
 
 static void print_json_path(const char *key, const char *path)
@@ -38,7 +31,7 @@ static void print_json_found(const mm_retrieval *r)
     if (r->positive >= 0)
         printf(",\"positive\":%s", r->positive ? "true" : "false");
     for (size_t i = 0; i < r->figure_count; i++)
-        print_json_number(r->figures[i], "", r->values[i]);
+        cli_print_json_number(r->figures[i], r->values[i]);
 }
 
 static void print_json(const mm_retrieval *r)
@@ -62,7 +55,7 @@ static void print_json(const mm_retrieval *r)
         print_json_precisions(r, "average_precision", r->values);
         if (r->spreads)
             print_json_precisions(r, "spread", r->spreads);
-        print_json_number("chance", "", r->chance);
+        cli_print_json_number("chance", r->chance);
     }
     puts("}");
 }

@@ -34,13 +34,8 @@ static void print_json_score(const mm_score *score)
         cli_print_json_string(score->path);
     }
     printf(",\"%s\":%" PRId64, score->path ? "frames" : "videos", score->frames);
-    for (size_t i = 0; i < score->figure_count; i++) {
-        printf(",\"%s\":", score->figures[i]);
-        if (isfinite(score->values[i]))
-            printf("%.10g", score->values[i]);
-        else
-            printf("null");
-    }
+    for (size_t i = 0; i < score->figure_count; i++)
+        cli_print_json_number(score->figures[i], score->values[i]);
     puts("}");
 }
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,11 +19,6 @@ static const char *types_of(const mm_lora *lora)
         type = layer.dtype;
     }
     return type;
-}
-
-static void print_json_number(const char *key, double value)
-{
-    printf(isfinite(value) ? ",\"%s\":%.9g" : ",\"%s\":null", key, value);
 }
 
 static void print_json(const char *path, const mm_lora *lora)
@@ -51,8 +45,8 @@ static void print_json_layer(const mm_lora_layer_info *info)
     cli_print_json_string(info->path);
     printf(",\"dtype\":\"%s\",\"rank\":%" PRId64 ",\"in\":%" PRId64 ",\"out\":%" PRId64,
            info->dtype, info->rank, info->in, info->out);
-    print_json_number("alpha", info->alpha);
-    print_json_number("norm", info->norm);
+    cli_print_json_number("alpha", info->alpha);
+    cli_print_json_number("norm", info->norm);
     puts("}");
 }
 

@@ -18,7 +18,9 @@ import sys
 import tempfile
 import unittest
 
-TOOLS, FIXTURES = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
+from mm_eval import TOOLS, events, run
+
+FIXTURES = pathlib.Path(sys.argv[2]).resolve()
 WRITER = sys.argv[4] if len(sys.argv) > 4 else None
 CLIP, REWARD = FIXTURES / "evaluation/clip", FIXTURES / "evaluation/image-reward"
 SKIPPED = 77
@@ -64,17 +66,8 @@ def tearDownModule():
 
 def report(*arguments, code=0, pairs=PATH / "pairs.csv", videos=PATH / "videos", output="out.html",
            models=("--clip-model", CLIP)):
-    done = subprocess.run([str(TOOLS / "mm-eval"), "report", "--pairs", str(pairs), "--videos",
-                           str(videos), "--output", str(PATH / output),
-                           *map(str, models), *map(str, arguments), "--threads", "1"],
-                          capture_output=True, timeout=120, check=False)
-    done.stdout, done.stderr = (t.decode("utf-8", "replace") for t in (done.stdout, done.stderr))
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-    return done
-
-
-def events(done, kind):
-    return [event for event in map(json.loads, done.stdout.splitlines()) if event["event"] == kind]
+    return run("report", "--pairs", pairs, "--videos", videos, "--output", PATH / output, *models,
+               *arguments, "--threads", 1, code=code)
 
 
 def load(name="out"):
@@ -131,11 +124,8 @@ class Figures(unittest.TestCase):
                 ("clip-scores", ["--clip-model", CLIP], ["clip_text", "frame_consistency"]),
                 ("image-reward", ["--image-reward-model", REWARD, "--vision-heads", "4"],
                  ["image_reward"])):
-            alone = subprocess.run([str(TOOLS / "mm-eval"), command, *map(str, models),
-                                    video["path"], "--prompt", pairs["2"], "--json"],
-                                   capture_output=True, check=True)
-            score, = [e for e in map(json.loads, alone.stdout.splitlines())
-                      if e["event"] == "score"]
+            alone = run(command, *models, video["path"], "--prompt", pairs["2"], "--json")
+            score, = events(alone, "score")
             for figure in figures:
                 self.assertAlmostEqual(video[figure], score[figure], places=9)
 
@@ -237,13 +227,13 @@ class Memory(unittest.TestCase):
         command = [str(TOOLS / "mm-eval"), "report", "--pairs", str(self.pairs), "--videos",
                    str(self.videos), "--output", str(PATH / "kept.html"), "--clip-model", str(CLIP),
                    "--threads", "1"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
-            run.stdout.readline()
-            run.send_signal(signal.SIGINT)
-            rest = run.stdout.read()
-        if run.returncode == 0:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+            process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            rest = process.stdout.read()
+        if process.returncode == 0:
             self.skipTest("it was faster than the signal")
-        self.assertEqual(run.returncode, 130)
+        self.assertEqual(process.returncode, 130)
         known = 1 + rest.count(b"\n")
         self.count((32 - known, known))
 
@@ -260,10 +250,7 @@ class BadInput(unittest.TestCase):
 
     def test_usage(self):
         self.refuse(2, "nothing to measure", models=())
-        done = subprocess.run([str(TOOLS / "mm-eval"), "report", "--clip-model", str(CLIP)],
-                              capture_output=True, check=False)
-        self.assertEqual(done.returncode, 2)
-        self.assertIn(b"--pairs", done.stderr)
+        self.assertIn("--pairs", run("report", "--clip-model", CLIP, code=2).stderr)
         self.refuse(2, "reference", models=("--reference", "x.avi"))
         self.refuse(2, "UTF-8", pairs=self.write(b"first.avi,a \xff\nsecond.avi,b\n"))
 

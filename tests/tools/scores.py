@@ -5,12 +5,13 @@ usage: scores.py TOOLS_DIR FIXTURES_DIR FEATURES"""
 import json
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
 import unittest
 
-TOOLS, FIXTURES = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
+from mm_eval import events, run
+
+FIXTURES = pathlib.Path(sys.argv[2]).resolve()
 EVALUATION = FIXTURES / "evaluation"
 EXPECTED = json.loads((EVALUATION / "expected.json").read_text(encoding="utf-8"))
 CLIP, REWARD = EVALUATION / "clip", EVALUATION / "image-reward"
@@ -25,13 +26,6 @@ def tearDownModule():
     ROOM.cleanup()
 
 
-def run(command, *arguments, code=0):
-    done = subprocess.run([str(TOOLS / "mm-eval"), command, *map(str, arguments)],
-                          capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-    return done
-
-
 def clip_scores(*arguments, code=0):
     return run("clip-scores", "--clip-model", CLIP, *arguments, code=code)
 
@@ -39,10 +33,6 @@ def clip_scores(*arguments, code=0):
 def image_reward(*arguments, code=0):
     return run("image-reward", "--image-reward-model", REWARD, "--vision-heads", 4, *arguments,
                code=code)
-
-
-def events(done, kind):
-    return [event for event in map(json.loads, done.stdout.splitlines()) if event["event"] == kind]
 
 
 def make_folder(name, **videos):

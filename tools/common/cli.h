@@ -111,9 +111,12 @@ int32_t cli_report_event(void *user, const mm_event *event);
 void cli_report_error(cli_state *cli, mm_status status);
 void cli_clear_bar(cli_state *cli);
 void cli_print_json_string(const char *text);
+/* ,"key":value */
+void cli_print_json_number(const char *key, double value);
 /* text.c: any bytes as well-formed text; what is not UTF-8 becomes U+FFFD. */
 void cli_write_html(FILE *file, const char *text);
-void cli_write_json(FILE *file, const char *text); /* in quotation marks */
+void cli_write_json(FILE *file, const char *text);    /* in quotation marks */
+void cli_write_json_number(FILE *file, double value); /* null where it is not finite */
 void cli_write_csv(FILE *file, const char *text);
 /* signals.c */
 void cli_connect_signals(mm_context *context);

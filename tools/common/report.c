@@ -46,11 +46,16 @@ void cli_report_log(void *user, int32_t level, const char *message)
     fprintf(stderr, "%s: %s%s\n", cli->tool->name, prefixes[level & 3], message);
 }
 
-/* Numbers that JSON has no form for are left out. */
-static void print_json_number(const char *key, double value)
+void cli_print_json_number(const char *key, double value)
+{
+    printf(",\"%s\":", key);
+    cli_write_json_number(stdout, value);
+}
+
+static void print_if_finite(const char *key, double value)
 {
     if (isfinite(value))
-        printf(",\"%s\":%.9g", key, value);
+        cli_print_json_number(key, value);
 }
 
 static void print_json_event(const mm_event *event)
@@ -58,7 +63,7 @@ static void print_json_event(const mm_event *event)
     switch (event->kind) {
     case MM_EVENT_LOADED:
         printf("{\"event\":\"loaded\"");
-        print_json_number("seconds", event->seconds);
+        print_if_finite("seconds", event->seconds);
         break;
     case MM_EVENT_PLAN:
         printf("{\"event\":\"plan\",\"planned_peak_bytes\":%" PRIu64, event->planned_peak_bytes);
@@ -67,9 +72,9 @@ static void print_json_event(const mm_event *event)
     case MM_EVENT_SUBSTEP:
         printf("{\"event\":\"%s\",\"step\":%" PRId64 ",\"of\":%" PRId64,
                event->kind == MM_EVENT_STEP ? "step" : "substep", event->step, event->of);
-        print_json_number("seconds", event->seconds);
+        print_if_finite("seconds", event->seconds);
         printf(",\"peak_bytes\":%" PRIu64, event->peak_bytes);
-        print_json_number("loss", event->loss);
+        print_if_finite("loss", event->loss);
         break;
     case MM_EVENT_OUTPUT:
         printf("{\"event\":\"output\",\"path\":");

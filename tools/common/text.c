@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Names and prompts come from anywhere. Whatever they hold, they stay text in what is written. */
+#include <math.h>
 #include <string.h>
 
 #include "cli.h"
@@ -91,6 +92,11 @@ void cli_write_json(FILE *file, const char *text)
     fputc('"', file);
     print_escaped(file, text, escape_json);
     fputc('"', file);
+}
+
+void cli_write_json_number(FILE *file, double value)
+{
+    fprintf(file, isfinite(value) ? "%.10g" : "null", value);
 }
 
 void cli_write_csv(FILE *file, const char *text)

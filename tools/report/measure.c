@@ -69,10 +69,8 @@ static void print_score(const pass *p, const job *j)
         size_t figure = p->metric->figure[i];
         const eval_column *c = eval_column_of(report_figures[figure]);
         double value = j->video->value[figure];
-        if (r->cli->json && isfinite(value))
-            printf(",\"%s\":%.10g", c->figure, value);
-        else if (r->cli->json)
-            printf(",\"%s\":null", c->figure);
+        if (r->cli->json)
+            cli_print_json_number(c->figure, value);
         else if (isfinite(value))
             printf("%s %.*f  ", c->title, c->decimals, c->factor * value);
         else

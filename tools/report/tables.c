@@ -7,22 +7,14 @@
 #include "motionmatcher/version.h"
 #include "report.h"
 
-static void print_number(FILE *file, double value, const char *undefined)
-{
-    if (isfinite(value))
-        fprintf(file, "%.10g", value);
-    else
-        fputs(undefined, file);
-}
-
 static void print_mean(FILE *file, const report_mean *m)
 {
     fputs("{\"mean\":", file);
-    print_number(file, m->mean, "null");
+    cli_write_json_number(file, m->mean);
     fputs(",\"low\":", file);
-    print_number(file, m->low, "null");
+    cli_write_json_number(file, m->low);
     fputs(",\"high\":", file);
-    print_number(file, m->high, "null");
+    cli_write_json_number(file, m->high);
     fprintf(file, ",\"videos\":%" PRId64 "}", m->videos);
 }
 
@@ -92,7 +84,7 @@ static void print_video(const report *r, FILE *file, const report_video *video)
         if (!r->measured[f])
             continue;
         fprintf(file, ",\"%s\":", report_figures[f]);
-        print_number(file, video->value[f], "null");
+        cli_write_json_number(file, video->value[f]);
     }
     print_text(file, ",\"problem\":", video->problem);
     fputc('}', file);
@@ -142,7 +134,8 @@ static void print_cells(const report *r, FILE *file, const report_video *video)
     }
     fprintf(file, "%" PRId64 ",", video->frames);
     for (size_t f = 0; f < REPORT_FIGURES; f++) {
-        print_number(file, video->value[f], "");
+        if (isfinite(video->value[f]))
+            cli_write_json_number(file, video->value[f]);
         fputc(',', file);
     }
     cli_write_csv(file, video->problem ? video->problem : "");
@@ -176,7 +169,7 @@ void report_print_events(const report *r)
             static const char *const endings[] = {"", "_low", "_high"};
             for (int k = 0; k < 3; k++) {
                 printf(",\"%s%s\":", report_figures[f], endings[k]);
-                print_number(stdout, values[k], "null");
+                cli_write_json_number(stdout, values[k]);
             }
         }
         puts("}");

@@ -2,7 +2,7 @@
 """mm-eval motion-discrepancy and mm-eval retrieve with a small tracker of random weights: figures,
 events, files, and bad input.
 
-usage: tools.py TOOLS_DIR FIXTURES_DIR TRACKER_TEST FEATURES
+usage: motion.py TOOLS_DIR FIXTURES_DIR TRACKER_TEST FEATURES
 TRACKER_TEST: the program that writes a small tracker's weights"""
 import json
 import math
@@ -13,7 +13,9 @@ import sys
 import tempfile
 import unittest
 
-TOOLS, FIXTURES = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
+from mm_eval import events, run
+
+FIXTURES = pathlib.Path(sys.argv[2]).resolve()
 WRITER = sys.argv[3]
 MODEL = FIXTURES / "quickstart-model"
 SKIPPED = 77
@@ -48,18 +50,6 @@ def setUpModule():
 
 def tearDownModule():
     ROOM.cleanup()
-
-
-def run(command, *arguments, code=0):
-    done = subprocess.run([str(TOOLS / "mm-eval"), command, *map(str, arguments)],
-                          capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-    return done
-
-
-def events(done, kind=None):
-    found = [json.loads(line) for line in done.stdout.strip().split("\n") if line]
-    return [event for event in found if kind in (None, event["event"])]
 
 
 def read_tensor(path, name, code):
