@@ -5,7 +5,7 @@
  * the memory, counts for neither.
  *
  *   training_step MODEL_DIR [--frames 16] [--size 48x48] [--rank 32] [--scale 4] [--threads 0]
- *                 [--runs 3] [--budget GIB] [--profile] [--json FILE]
+ *                 [--runs 3] [--budget GIB] [--profile] [--json FILE] [--precision f32|bf16]
  *
  * --size is that of the latents, --scale that of the features.
  */
@@ -20,12 +20,14 @@
 #include "motion/objective.h"
 #include "failure.h"
 #include "peak.h"
+#include "precision.h"
 #include "profile.h"
 #include "training/step.h"
 
 typedef struct settings {
     const char *model, *json;
     bool profile;
+    mm_dtype precision;
     long frames, height, width, rank, scale, threads, runs;
     double budget;
 } settings;
@@ -33,11 +35,17 @@ typedef struct settings {
 static settings parse(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"frames", required_argument, NULL, 'f'},  {"size", required_argument, NULL, 's'},
-        {"rank", required_argument, NULL, 'r'},    {"scale", required_argument, NULL, 'c'},
-        {"threads", required_argument, NULL, 't'}, {"runs", required_argument, NULL, 'n'},
-        {"budget", required_argument, NULL, 'b'},  {"profile", no_argument, NULL, 'p'},
-        {"json", required_argument, NULL, 'j'},    {NULL, 0, NULL, 0},
+        {"frames", required_argument, NULL, 'f'},
+        {"size", required_argument, NULL, 's'},
+        {"rank", required_argument, NULL, 'r'},
+        {"scale", required_argument, NULL, 'c'},
+        {"threads", required_argument, NULL, 't'},
+        {"runs", required_argument, NULL, 'n'},
+        {"budget", required_argument, NULL, 'b'},
+        {"profile", no_argument, NULL, 'p'},
+        {"json", required_argument, NULL, 'j'},
+        {"precision", required_argument, NULL, 'x'},
+        {NULL, 0, NULL, 0},
     };
     settings s = {.frames = 16, .height = 48, .width = 48, .rank = 32, .scale = 4, .runs = 3};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -51,6 +59,8 @@ static settings parse(int argc, char **argv)
             *number = strtol(optarg, NULL, 10);
         else if (c == 's' && sscanf(optarg, "%ldx%ld", &s.width, &s.height) == 2)
             continue;
+        else if (c == 'x')
+            s.precision = parse_precision(optarg);
         else if (c == 'b')
             s.budget = strtod(optarg, NULL);
         else if (c == 'j')
@@ -142,7 +152,7 @@ int main(int argc, char **argv)
     mm_scheduler scheduler;
     mm_lora_set lora;
     check(mm_cpu_backend_create(&backend, (int)s.threads, getenv("MM_CPU_MASK"), &error));
-    check(mm_diffusion_model_open(&model, s.model, NULL, &error));
+    check(mm_diffusion_model_open(&model, s.model, s.precision, NULL, &error));
     char *path = mm_format("%s/scheduler/scheduler_config.json", s.model);
     check(mm_scheduler_load(&scheduler, path, &error));
     check(mm_lora_set_create(&lora, &model.sites, s.rank, 1, NULL, &error));

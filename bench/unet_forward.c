@@ -5,7 +5,7 @@
  *
  *   unet_forward MODEL_DIR|--random [--config unet/config.json] [--frames 16] [--size 48x48]
  *                [--clips 1] [--threads 0] [--runs 1] [--profile] [--json FILE]
- *                [--maps LEVEL]
+ *                [--maps LEVEL] [--precision f32|bf16]
  *
  * --random fills the weights with random numbers instead of reading a file; without --config it
  * takes the class's default config, which is ZeroScope's. --size is that of the latents. --maps
@@ -18,6 +18,7 @@
 
 #include "backends/cpu/cpu.h"
 #include "base/clock.h"
+#include "base/convert.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "graph/executable.h"
@@ -25,6 +26,7 @@
 #include "models/weight_loader.h"
 #include "failure.h"
 #include "peak.h"
+#include "precision.h"
 #include "profile.h"
 
 #define TOKENS 77
@@ -32,23 +34,19 @@
 typedef struct settings {
     const char *model, *config, *json;
     bool random, profile;
+    mm_dtype precision;
     long frames, height, width, clips, threads, runs, level;
 } settings;
 
 static settings parse(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"random", no_argument, NULL, 'r'},
-        {"config", required_argument, NULL, 'c'},
-        {"frames", required_argument, NULL, 'f'},
-        {"size", required_argument, NULL, 's'},
-        {"clips", required_argument, NULL, 'b'},
-        {"threads", required_argument, NULL, 't'},
-        {"runs", required_argument, NULL, 'n'},
-        {"profile", no_argument, NULL, 'p'},
-        {"maps", required_argument, NULL, 'm'},
-        {"json", required_argument, NULL, 'j'},
-        {NULL, 0, NULL, 0},
+        {"random", no_argument, NULL, 'r'},          {"config", required_argument, NULL, 'c'},
+        {"frames", required_argument, NULL, 'f'},    {"size", required_argument, NULL, 's'},
+        {"clips", required_argument, NULL, 'b'},     {"threads", required_argument, NULL, 't'},
+        {"runs", required_argument, NULL, 'n'},      {"profile", no_argument, NULL, 'p'},
+        {"maps", required_argument, NULL, 'm'},      {"json", required_argument, NULL, 'j'},
+        {"precision", required_argument, NULL, 'x'}, {NULL, 0, NULL, 0},
     };
     settings s = {.frames = 16, .height = 48, .width = 48, .clips = 1, .runs = 1, .level = -1};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -62,6 +60,8 @@ static settings parse(int argc, char **argv)
             *number = strtol(optarg, NULL, 10);
         else if (c == 's' && sscanf(optarg, "%ldx%ld", &s.width, &s.height) == 2)
             continue;
+        else if (c == 'x')
+            s.precision = parse_precision(optarg);
         else if (c == 'c')
             s.config = optarg;
         else if (c == 'j')
@@ -97,14 +97,17 @@ static void fill(mm_weight *weight, mm_backend *backend, uint64_t *state)
     bool scale = last == 0 && strstr(weight->name, "weight");
     float range = last == 0 ? 0.1f : 1.0f / __builtin_sqrtf((float)fan);
     float slice[4096];
-    weight->bytes = (size_t)count * sizeof(float);
+    float values[4096]; /* of either type */
+    size_t element = mm_dtype_bytes(weight->dtype);
+    weight->bytes = (size_t)count * element;
     check(backend->table->allocate(backend, weight->bytes, &weight->data, &error));
     for (int64_t i = 0; i < count; i += 4096) {
         int64_t n = count - i < 4096 ? count - i : 4096;
         for (int64_t k = 0; k < n; k++)
             slice[k] = (scale ? 1.0f : 0.0f) + range * next_random(state);
-        check(backend->table->upload(backend, (float *)weight->data + i, slice,
-                                     (size_t)n * sizeof(float), &error));
+        mm_convert_numbers(values, weight->dtype, slice, MM_F32, (size_t)n);
+        check(backend->table->upload(backend, (char *)weight->data + (size_t)i * element, values,
+                                     (size_t)n * element, &error));
     }
 }
 
@@ -137,7 +140,7 @@ static void load(const settings *s, mm_unet_config *config, mm_weight_set *weigh
         remove(name);
     }
     mm_free(path);
-    mm_weight_set_init(weights, MM_F32);
+    mm_weight_set_init(weights, s->precision);
     check(mm_unet_declare(config, weights, NULL, &error));
     uint64_t state = 1;
     if (!s->random)
@@ -184,13 +187,14 @@ int main(int argc, char **argv)
            mm_clock_seconds() - begin);
 
     begin = mm_clock_seconds();
-    check(mm_graph_create(&g, MM_F32, &error));
+    check(mm_graph_create(&g, s.precision, &error));
     mm_builder b = {.graph = g, .weights = &weights, .frames = s.frames, .path = ""};
     mm_unet_inputs inputs = {
         mm_input(g, "latents", MM_F32,
                  &MM_SHAPE(s.clips * s.frames, s.height, s.width, config.in_channels)),
         mm_input(g, "timestep", MM_F32, &MM_SHAPE(s.clips)),
         mm_input(g, "context", MM_F32, &MM_SHAPE(s.clips, TOKENS, config.cross_attention_dim))};
+    mm_graph_set_precise(g, s.level >= 0);
     mm_unet_maps maps = {(int32_t)s.level, (int32_t)s.level, true, NULL, NULL};
     mm_node *output = mm_unet_build(&b, &config, &inputs, s.level < 0 ? NULL : &maps);
     mm_node *outputs[] = {output ? output : maps.ca, maps.tsa};

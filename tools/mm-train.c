@@ -46,6 +46,8 @@ static mm_status settle_options(cli_state *cli)
 {
     mm_status status = check_usage(cli);
     if (status == MM_OK && resume)
+        status = mm_trainer_load_options(cli->context_options, resume);
+    if (status == MM_OK && resume)
         status = mm_trainer_load_options(cli->options, resume);
     else if (status == MM_OK)
         status = mm_trainer_complete_options(cli->options);

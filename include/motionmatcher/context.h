@@ -61,10 +61,17 @@ typedef int32_t (*mm_event_callback)(void *user, const mm_event *event);
  * avx512_bf16, so that a faster processor computes as a slower one would. It is read here; oneDNN's
  * part of it holds from the process's first context on. Ignored in set-user-ID programs.
  *
+ * Option precision is about the diffusion network's weights and activations; text encoder, VAE,
+ * LoRA, losses and optimizer are f32 always, and products accumulate in f32. "bf16" needs a
+ * processor that multiplies it (AVX512-BF16, with or without AMX) and is MM_ERR_DEVICE on any
+ * other, one with AVX2 alone for instance, and under a mask below avx512_bf16; "auto" takes bf16
+ * where that works and f32 where not. "f16" is not there on the CPU. A run goes on in the precision
+ * it was begun in.
+ *
  * @param out     receives the handle; NULL on failure.
  * @param options of table "context", copied; NULL for defaults.
  * @return MM_OK; MM_ERR_USAGE: options of another table, an unknown MM_CPU_MASK; MM_ERR_DEVICE: the
- * device is not available; MM_ERR_MEMORY.
+ * device is not available, or has no bf16; MM_ERR_UNSUPPORTED: precision f16; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_context_create(mm_context **out, const mm_options *options);
 /** Drops the caller's reference and sets *context to NULL. Handles made from it keep it alive. */
@@ -84,7 +91,7 @@ MM_API void mm_context_resume(mm_context *context);
 
 /** "cpu", the device in use; static. */
 MM_API const char *mm_context_device(const mm_context *context);
-/** "f32", the precision in use; static. */
+/** The precision in use, "f32" or "bf16"; static. */
 MM_API const char *mm_context_precision(const mm_context *context);
 /** Bytes that everything made from this context may take together. */
 MM_API uint64_t mm_context_memory_budget(const mm_context *context);

@@ -43,8 +43,8 @@ MM_API mm_status mm_trainer_complete_options(mm_options *options);
 /**
  * Completes options from an existing run's config.json, as MM_SOURCE_FILE, and sets output_dir to
  * its directory. Options that were set before must agree with the run, except steps;
- * an output_dir may only repeat the directory.
- * @param options   of table "train".
+ * an output_dir may only repeat the directory. Options of a context get the run's precision.
+ * @param options   of table "train", or of table "context".
  * @param directory of the run.
  * @return MM_OK; MM_ERR_INPUT: no run there, or damaged; MM_ERR_USAGE: settings disagree (the
  * message names the first); MM_ERR_MEMORY.
@@ -55,7 +55,7 @@ MM_API mm_status mm_trainer_load_options(mm_options *options, const char *direct
  * where there is none.
  * @param options as mm_trainer_load_options() left them.
  * @return as mm_trainer_create(), and MM_ERR_INPUT: latents or checkpoints of another
- * configuration.
+ * configuration; MM_ERR_USAGE: the model's context computes in another precision than the run.
  */
 MM_API mm_status mm_trainer_resume(mm_trainer **out, mm_model *model, const mm_options *options);
 /** Cancels nothing and writes nothing: what was not saved is lost. Sets *trainer to NULL. */

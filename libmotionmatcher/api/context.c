@@ -39,13 +39,22 @@ static mm_status choose_device(mm_context *context, const char *device, mm_error
                    device);
 }
 
+/* Needs the backend. */
 static mm_status choose_precision(mm_context *context, int32_t precision, mm_error *error)
 {
-    context->precision = "f32";
-    if (precision == MM_PRECISION_AUTO || precision == MM_PRECISION_F32)
-        return MM_OK;
-    return mm_fail(error, MM_ERR_UNSUPPORTED, "precision %s is not supported on the CPU; use f32",
-                   precision == MM_PRECISION_BF16 ? "bf16" : "f16");
+    bool has_bf16 = context->backend->table->computes(context->backend, MM_BF16);
+    if (precision == MM_PRECISION_F16)
+        return mm_fail(error, MM_ERR_UNSUPPORTED,
+                       "precision f16 is not supported on the CPU; use auto, f32 or bf16");
+    if (precision == MM_PRECISION_BF16 && !has_bf16)
+        return mm_fail(error, MM_ERR_DEVICE,
+                       "precision bf16: this processor, or what %s leaves of it, has no "
+                       "instructions for bf16 (AVX512-BF16); use auto or f32",
+                       CPU_MASK_VARIABLE);
+    bool narrow = precision == MM_PRECISION_BF16 || (precision == MM_PRECISION_AUTO && has_bf16);
+    context->network_type = narrow ? MM_BF16 : MM_F32;
+    context->precision = mm_dtype_name(context->network_type);
+    return MM_OK;
 }
 
 static void choose_limits(mm_context *context, const mm_context_config *config)
@@ -108,10 +117,10 @@ static mm_status create_backend(mm_context *context, mm_error *error)
 static mm_status open_context(mm_context *context, const mm_context_config *config, mm_error *error)
 {
     MM_TRY(choose_device(context, config->device, error));
-    MM_TRY(choose_precision(context, config->precision, error));
     choose_limits(context, config);
     MM_TRY(claim_process(context, error));
-    return create_backend(context, error);
+    MM_TRY(create_backend(context, error));
+    return choose_precision(context, config->precision, error);
 }
 
 static mm_status create(mm_context **out, const mm_options *options, mm_error *error)

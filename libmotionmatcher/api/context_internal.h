@@ -21,8 +21,9 @@ struct mm_context {
     int32_t threads;        /* resolved, at least 1 */
     int32_t process;        /* in which it was made */
     const char *device, *precision;
-    atomic_int cancel; /* end within one node: pass &context->cancel to executables */
-    atomic_int stop;   /* end after the step at hand; set by a cancel too */
+    mm_dtype network_type; /* precision's: of the diffusion network's weights and activations */
+    atomic_int cancel;     /* end within one node: pass &context->cancel to executables */
+    atomic_int stop;       /* end after the step at hand; set by a cancel too */
 };
 
 /* Adds a reference for a child handle, which drops it with mm_context_free(). Returns context. */

@@ -66,10 +66,12 @@ static size_t plan_peak(const mm_drawing *d, size_t kernels)
 {
     mm_model *model = d->model;
     mm_backend *backend = model->context->backend;
+    mm_dtype unet_type = mm_diffusion_model_precision(&model->parts);
     size_t text = mm_component_bytes(&model->parts.text, backend);
     size_t unet = mm_component_bytes(&model->parts.unet, backend);
     size_t vae = mm_component_bytes(&model->parts.vae, backend);
-    size_t sampling = d->arena_bytes + (d->merge ? mm_merged_lora_bytes(d->settings.loras) : 0);
+    size_t sampling =
+        d->arena_bytes + (d->merge ? mm_merged_lora_bytes(d->settings.loras, unet_type) : 0);
     size_t decoding = d->decoder.arena_bytes;
     size_t work = unet + vae + (sampling > decoding ? sampling : decoding);
     size_t frames = (size_t)(d->settings.frames * d->settings.height * d->settings.width) * 3;

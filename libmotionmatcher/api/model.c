@@ -38,7 +38,8 @@ static mm_status open_model(mm_model **out, mm_context *context, const char *dir
     atomic_init(&model->references, 1);
     model->context = mm_context_retain(context);
     model->baseline_bytes = mm_resident_bytes();
-    mm_status status = mm_diffusion_model_open(&model->parts, directory, &context->logger, error);
+    mm_status status = mm_diffusion_model_open(&model->parts, directory, context->network_type,
+                                               &context->logger, error);
     if (status == MM_OK)
         status = load_scheduler(model, directory, error);
     if (status != MM_OK) {

@@ -307,34 +307,42 @@ static bool put_value(mm_json_writer *writer, const mm_option_row *row, const vo
     return false;
 }
 
-mm_status mm_options_to_json(mm_options *options, char **out)
+/* precision: the context's, NULL for none. */
+static mm_status to_json(mm_options *options, const char *precision, char **out, mm_error *error)
 {
-    if (out)
-        *out = NULL;
     mm_json_writer writer = {.pretty = true};
-    mm_error error = {0};
     bool good = true;
-    if (!options || !out)
-        return mm_api_misuse("mm_options_to_json", "options and out must not be NULL");
     mm_json_begin(&writer, NULL, '{');
     for (size_t i = 0; i < options->table->count && good; i++) {
         const mm_option_row *row = &options->table->rows[i];
         good = put_value(&writer, row, mm_options_value(options, row));
     }
+    if (precision)
+        mm_json_put_string(&writer, "precision", precision);
     mm_json_end(&writer, '}');
     if (!good || writer.failed) {
         mm_free(writer.text);
-        return mm_api_return(mm_fail_memory(&error, "the options as JSON", 0), &error);
+        return mm_fail_memory(error, "the options as JSON", 0);
     }
     *out = writer.text;
     return MM_OK;
 }
 
-mm_status mm_options_write(mm_options *options, const char *path, mm_error *error)
+mm_status mm_options_to_json(mm_options *options, char **out)
+{
+    if (out)
+        *out = NULL;
+    mm_error error = {0};
+    if (!options || !out)
+        return mm_api_misuse("mm_options_to_json", "options and out must not be NULL");
+    return mm_api_return(to_json(options, NULL, out, &error), &error);
+}
+
+mm_status mm_options_write(mm_options *options, const char *precision, const char *path,
+                           mm_error *error)
 {
     char *json = NULL;
-    if (mm_options_to_json(options, &json) != MM_OK)
-        return mm_fail_memory(error, "the options as JSON", 0);
+    MM_TRY(to_json(options, precision, &json, error));
     char *line = mm_format("%s\n", json);
     mm_status status = line ? mm_output_file_write_all(path, line, strlen(line), error)
                             : mm_fail_memory(error, "the options as JSON", strlen(json));

@@ -45,8 +45,9 @@ mm_status mm_options_assign(mm_options *options, const char *key, const char *va
 mm_status mm_options_load_file(mm_options *options, mm_options *other, const char *path,
                                mm_error *error);
 
-/* Writes the options as a config file. */
-mm_status mm_options_write(mm_options *options, const char *path, mm_error *error);
+/* Writes the options as a config file, with the precision that was in use. */
+mm_status mm_options_write(mm_options *options, const char *precision, const char *path,
+                           mm_error *error);
 /* Takes a value back: the option is as if nothing was given. */
 void mm_options_clear(mm_options *options, const char *key);
 /* Files stay the same ones from another working directory. A path that leads nowhere stays. */

@@ -82,7 +82,7 @@ static mm_status write_sidecar(const mm_sampler *s, int64_t seed, const char *pa
     if (status == MM_OK)
         status = describe(s, seed, one, error);
     if (status == MM_OK)
-        status = mm_options_write(one, sidecar, error);
+        status = mm_options_write(one, s->model->context->precision, sidecar, error);
     mm_options_free(&one);
     mm_free(sidecar);
     return status;

@@ -149,7 +149,7 @@ mm_status mm_trainer_write_config(mm_trainer *t, mm_error *error)
     if (status == MM_OK)
         status = make_paths_absolute(stored, error);
     if (status == MM_OK)
-        status = mm_options_write(stored, path, error);
+        status = mm_options_write(stored, t->model->context->precision, path, error);
     mm_options_free(&stored);
     mm_free(path);
     return status;
@@ -258,16 +258,76 @@ static mm_status check_output_dir(const mm_options *options, const char *directo
                    directory);
 }
 
+/* A run's config.json. `context` (NULL: not wanted) has the precision alone. */
+static mm_status read_config(mm_options **train, mm_options **context, const char *directory,
+                             mm_error *error)
+{
+    char *path = mm_path_join(directory, "config.json");
+    mm_status status = path ? mm_options_make(train, "train", error) : no_path(directory, error);
+    if (status == MM_OK && !mm_path_is_file(path))
+        status = mm_fail(error, MM_ERR_INPUT, "%s: no run here: config.json is missing", directory);
+    if (status == MM_OK && context)
+        status = mm_options_make(context, "context", error);
+    if (status == MM_OK)
+        status = mm_options_load_file(*train, context ? *context : NULL, path, error);
+    mm_free(path);
+    return status;
+}
+
+/* A run that names none is from when there was f32 alone. */
+static mm_status read_precision(const char *directory, char **out, mm_error *error)
+{
+    mm_options *train = NULL, *context = NULL;
+    const char *value = NULL;
+    mm_status status = read_config(&train, &context, directory, error);
+    if (status == MM_OK && mm_options_source(context, "precision") != MM_SOURCE_DEFAULT)
+        status = mm_options_get(context, "precision", 0, &value);
+    if (status == MM_OK && !(*out = mm_strdup(value ? value : "f32")))
+        status = mm_fail_memory(error, "a precision", 0);
+    mm_options_free(&train);
+    mm_options_free(&context);
+    return status;
+}
+
+static mm_status check_precision(const char *given, const char *stored, const char *directory,
+                                 mm_error *error)
+{
+    if (strcmp(given, stored) == 0)
+        return MM_OK;
+    return mm_fail(error, MM_ERR_USAGE,
+                   "precision %s: the run in %s computes in %s and goes on in that", given,
+                   directory, stored);
+}
+
+mm_status mm_trainer_check_precision(const mm_trainer *t, mm_error *error)
+{
+    char *stored = NULL;
+    MM_TRY(read_precision(t->directory, &stored, error));
+    mm_status status = check_precision(t->model->context->precision, stored, t->directory, error);
+    mm_free(stored);
+    return status;
+}
+
+/* Of the context's options, which "auto" leaves open. */
+static mm_status load_precision(mm_options *options, const char *directory, mm_error *error)
+{
+    const char *given = NULL;
+    char *stored = NULL;
+    MM_TRY(read_precision(directory, &stored, error));
+    mm_status status = mm_options_get(options, "precision", 0, &given);
+    if (status == MM_OK && strcmp(given, "auto") != 0)
+        status = check_precision(given, stored, directory, error);
+    else if (status == MM_OK)
+        status = mm_options_assign(options, "precision", stored, MM_SOURCE_COMMAND_LINE, error);
+    mm_free(stored);
+    return status;
+}
+
 static mm_status load_options(mm_options *options, const char *directory, mm_error *error)
 {
     static const char *const may_differ[] = {"steps", "output_dir", NULL};
     mm_options *stored = NULL;
-    char *path = mm_path_join(directory, "config.json");
-    mm_status status = path ? mm_options_make(&stored, "train", error) : no_path(directory, error);
-    if (status == MM_OK && !mm_path_is_file(path))
-        status = mm_fail(error, MM_ERR_INPUT, "%s: no run here: config.json is missing", directory);
-    if (status == MM_OK)
-        status = mm_options_load_file(stored, NULL, path, error);
+    mm_status status = read_config(&stored, NULL, directory, error);
     if (status == MM_OK)
         status = mm_trainer_settle_validation(options, error);
     if (status == MM_OK)
@@ -283,7 +343,6 @@ static mm_status load_options(mm_options *options, const char *directory, mm_err
     if (status == MM_OK)
         status = mm_options_assign(options, "output_dir", directory, MM_SOURCE_COMMAND_LINE, error);
     mm_options_free(&stored);
-    mm_free(path);
     return status;
 }
 
@@ -297,8 +356,11 @@ mm_status mm_trainer_complete_options(mm_options *options)
 
 mm_status mm_trainer_load_options(mm_options *options, const char *directory)
 {
-    if (!options || !mm_options_train(options) || !directory)
-        return mm_api_misuse(__func__, "options of table \"train\" and a directory are needed");
+    if (!options || !directory || !(mm_options_train(options) || mm_options_context(options)))
+        return mm_api_misuse(
+            __func__, "options of table \"train\" or \"context\" and a directory are needed");
     mm_error error = {0};
-    return mm_api_return(load_options(options, directory, &error), &error);
+    return mm_api_return(mm_options_train(options) ? load_options(options, directory, &error)
+                                                   : load_precision(options, directory, &error),
+                         &error);
 }

@@ -36,6 +36,8 @@ typedef struct mm_backend_table {
                         mm_error *error);
     mm_status (*download)(mm_backend *backend, void *to, const void *from, size_t bytes,
                           mm_error *error);
+    /* Whether networks can run with weights and activations of this type. */
+    bool (*computes)(const mm_backend *backend, mm_dtype dtype);
     bool (*supports)(const mm_backend *backend, const mm_node *node);
     /* Needs shapes alone: weights may not be loaded yet. */
     mm_status (*prepare)(mm_backend *backend, const mm_node *node, mm_kernel *out, mm_error *error);

@@ -158,6 +158,11 @@ void mm_graph_set_precise(mm_graph *graph, bool precise)
     graph->precise = precise;
 }
 
+mm_dtype mm_graph_activations(const mm_graph *graph)
+{
+    return graph->precise ? MM_F32 : graph->compute;
+}
+
 void mm_graph_begin_segment(mm_graph *graph)
 {
     graph->segment = ++graph->segment_count;

@@ -89,6 +89,9 @@ typedef union mm_attributes {
         float low, high;
     } clamp;
     struct {
+        mm_dtype to;
+    } convert;
+    struct {
         int64_t first, count; /* channels */
     } slice;
     struct {
@@ -137,7 +140,7 @@ typedef struct mm_graph {
     const char *scope;
     bool differentiating; /* the nodes that follow are of the backward pass */
     bool precise;         /* of the nodes that follow */
-    mm_dtype compute;     /* element type of activations */
+    mm_dtype compute;     /* element type of activations where they need not be precise */
     mm_error error;       /* the first error of building */
 } mm_graph;
 
@@ -175,9 +178,12 @@ mm_node *mm_graph_add(mm_graph *graph, mm_op op, int32_t source_count, mm_node *
 
 /* Names the nodes that follow ("down_blocks.0.attentions.1"), for messages and profiles. */
 void mm_graph_set_scope(mm_graph *graph, const char *scope);
-/* The products that follow are to be summed more exactly than in single precision where a backend
-   can do so at little cost. For values of which a small difference is taken; not for gradients. */
+/* For values of which a small difference is taken: the activations that follow are f32, and the
+   products that follow are to be summed more exactly than in single precision where a backend can
+   do so at little cost. Not for gradients. */
 void mm_graph_set_precise(mm_graph *graph, bool precise);
+/* The type of the activations that follow. */
+mm_dtype mm_graph_activations(const mm_graph *graph);
 /* The nodes that follow form a new unit of recomputation: in the backward pass they may be computed
    again from what enters the unit instead of being kept. */
 void mm_graph_begin_segment(mm_graph *graph);

@@ -18,6 +18,9 @@ mm_node *mm_parameter_node(mm_graph *g, mm_weight *weight);
 /* The same memory under another shape. */
 mm_node *mm_view(mm_graph *g, mm_node *x, const mm_shape *shape);
 
+/* Activations are f32 or bf16; a product or convolution has its input's type. A f32 input with a
+   bf16 weight is multiplied in full: only in gradients is it rounded to bf16 first. */
+
 /* y[..., N] = x[..., K] weight[N, K]^T + bias[N] + addend[..., N]; bias and addend optional. */
 mm_node *mm_linear(mm_graph *g, mm_node *x, mm_node *weight, mm_node *bias, mm_node *addend);
 /* Group i of the channels goes through matrix i: x[..., G K], weight[G, N, K] -> [..., G N]. */
@@ -60,6 +63,8 @@ mm_node *mm_clamp(mm_graph *g, mm_node *x, float low, float high);
 /* Zero with the given probability, else divided by 1 - probability. key: i32 [3], the low and high
    half of the seed and the step (base/rng.h); element i draws uniform number i of the stream. */
 mm_node *mm_dropout(mm_graph *g, mm_node *x, mm_node *key, float probability, uint32_t layer);
+/* The same values, rounded, as f32 or bf16; x itself where it is of that type. */
+mm_node *mm_cast(mm_graph *g, mm_node *x, mm_dtype to);
 /* Adds rows[B, C] to x[B R..., C]: row b to the b-th of B equal runs of rows. */
 mm_node *mm_add_rows(mm_graph *g, mm_node *x, mm_node *rows);
 

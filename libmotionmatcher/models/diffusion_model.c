@@ -160,10 +160,10 @@ static mm_status open_parts(mm_diffusion_model *model, const mm_logger *logger, 
 }
 
 mm_status mm_diffusion_model_open(mm_diffusion_model *out, const char *directory,
-                                  const mm_logger *logger, mm_error *error)
+                                  mm_dtype precision, const mm_logger *logger, mm_error *error)
 {
     *out = (mm_diffusion_model){.directory = mm_strdup(directory)};
-    mm_weight_set_init(&out->unet.weights, MM_F32);
+    mm_weight_set_init(&out->unet.weights, precision);
     mm_weight_set_init(&out->vae.weights, MM_F32);
     mm_weight_set_init(&out->text.weights, MM_F32);
     if (!out->directory)

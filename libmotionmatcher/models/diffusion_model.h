@@ -40,8 +40,13 @@ typedef struct mm_runtime {
     void *user;
 } mm_runtime;
 
+/* precision: of the UNet's weights and activations, MM_F32 or MM_BF16. */
 mm_status mm_diffusion_model_open(mm_diffusion_model *out, const char *directory,
-                                  const mm_logger *logger, mm_error *error);
+                                  mm_dtype precision, const mm_logger *logger, mm_error *error);
+static inline mm_dtype mm_diffusion_model_precision(const mm_diffusion_model *model)
+{
+    return model->unet.weights.dtype;
+}
 /* Components must have been released. */
 void mm_diffusion_model_close(mm_diffusion_model *model);
 

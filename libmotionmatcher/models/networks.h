@@ -26,6 +26,7 @@ typedef struct mm_unet_config {
 
 mm_status mm_unet_config_load(mm_unet_config *out, const char *path, mm_error *error);
 
+/* All f32, as the results are, whatever the type of the activations between. */
 typedef struct mm_unet_inputs {
     mm_node *latents;  /* [clips * frames, h, w, in_channels]; with one clip for several contexts,
                           what does not depend on the context is computed once */

@@ -194,7 +194,7 @@ static mm_node *time_embedding(unet *u, mm_node *timestep)
     x = mm_layer_linear(u->b, "linear_2", mm_activation(g, x, c->activation), width, true, NULL);
     x = mm_activation(g, x, c->activation); /* every resnet's first step, done once */
     mm_leave(u->b, outer);
-    return x;
+    return mm_cast(g, x, mm_graph_activations(g));
 }
 
 static mm_node *transformer_in(unet *u, mm_node *x)
@@ -272,7 +272,10 @@ static mm_node *mid_block_counted_last(unet *u, mm_node *x)
 static mm_node *build(unet *u, const mm_unet_inputs *in)
 {
     const mm_unet_config *c = u->config;
+    mm_graph *g = u->b->graph;
     mm_node *x = mm_layer_conv_same(u->b, "conv_in", in->latents, c->block_out_channels[0], NULL);
+    x = mm_cast(g, x, mm_graph_activations(g));
+    u->context = mm_cast(g, in->context, mm_graph_activations(g));
     u->resnet.time = time_embedding(u, in->timestep);
     x = transformer_in(u, x);
     push(u, x);
@@ -286,7 +289,8 @@ static mm_node *build(unet *u, const mm_unet_inputs *in)
         x = up_block(u, i, x);
     if (!x)
         return NULL;
-    x = mm_layer_for_contexts(u->b, x, u->context);
+    /* The prediction's own rounding would be the largest of all. */
+    x = mm_cast(g, mm_layer_for_contexts(u->b, x, u->context), MM_F32);
     x = mm_layer_group_norm(u->b, "conv_norm_out", x, c->norm_groups, c->norm_eps,
                             x ? x->shape.dim[0] : 0, MM_ACTIVATION_SILU);
     return mm_layer_conv_same(u->b, "conv_out", x, c->out_channels, NULL);

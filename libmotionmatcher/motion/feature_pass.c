@@ -55,7 +55,7 @@ mm_status mm_feature_pass_create(mm_feature_pass **out, mm_diffusion_model *mode
     *out = NULL;
     if (!p)
         return mm_fail_memory(error, "a feature pass", sizeof(*p));
-    mm_status status = mm_graph_create(&p->graph, MM_F32, error);
+    mm_status status = mm_graph_create(&p->graph, mm_diffusion_model_precision(model), error);
     if (status == MM_OK)
         status = build(p, model, settings, error);
     if (status == MM_OK)

@@ -53,7 +53,7 @@ mm_status mm_denoiser_create(mm_denoiser **out, mm_diffusion_model *model, mm_ba
     if (!d)
         return mm_fail_memory(error, "a denoiser", sizeof(*d));
     mm_compile_options options = {.arena_budget = settings->arena_budget};
-    mm_status status = mm_graph_create(&d->graph, MM_F32, error);
+    mm_status status = mm_graph_create(&d->graph, mm_diffusion_model_precision(model), error);
     if (status == MM_OK)
         status = build(d, model, settings, error);
     if (status == MM_OK)

@@ -231,8 +231,9 @@ static mm_node *adapt_one(const mm_lora_use *use, mm_builder *builder, const mm_
     if (!module->rank || use->scale == 0.0f)
         return NULL;
     mm_graph *g = builder->graph;
-    mm_node *down = leaf(g, &module->down, use->trainable);
-    mm_node *up = leaf(g, &module->up, use->trainable);
+    mm_dtype type = x ? x->dtype : MM_F32;
+    mm_node *down = mm_cast(g, leaf(g, &module->down, use->trainable), type);
+    mm_node *up = mm_cast(g, leaf(g, &module->up, use->trainable), type);
     mm_node *hidden = mm_linear(g, x, down, NULL, NULL);
     mm_node *y =
         site->count == 1 ? mm_linear(g, hidden, up, NULL, NULL) : mm_grouped_linear(g, hidden, up);

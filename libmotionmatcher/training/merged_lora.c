@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/convert.h"
 #include "base/memory.h"
 #include "graph/executable.h"
 
@@ -10,7 +11,7 @@
 typedef struct change {
     const mm_lora_site *site;
     mm_weight *weight;
-    float *kept; /* its own values while the LoRAs are in */
+    void *kept; /* its own values while the LoRAs are in */
 } change;
 
 struct mm_merged_lora {
@@ -35,7 +36,7 @@ static const mm_lora_site *changed_site(const mm_lora_stack *stack, int32_t inde
     return NULL;
 }
 
-size_t mm_merged_lora_bytes(const mm_lora_stack *stack)
+size_t mm_merged_lora_bytes(const mm_lora_stack *stack, mm_dtype dtype)
 {
     size_t kept = 0, most = 0;
     for (int32_t i = 0; i < site_count(stack); i++) {
@@ -43,9 +44,9 @@ size_t mm_merged_lora_bytes(const mm_lora_stack *stack)
         if (!site)
             continue;
         size_t in = (size_t)site->in_features;
-        size_t weight = in * (size_t)(site->count * site->out_features) * sizeof(float);
-        size_t work = 5 * weight + 2 * in * in * sizeof(float);
-        kept += weight;
+        size_t elements = in * (size_t)(site->count * site->out_features);
+        size_t work = (5 * elements + 2 * in * in) * sizeof(float);
+        kept += elements * mm_dtype_bytes(dtype);
         most = work > most ? work : most;
     }
     return kept + most;
@@ -63,7 +64,7 @@ static mm_status find_weights(mm_merged_lora *merge, const mm_weight_set *weight
             return mm_fail_memory(error, "the name of a weight", strlen(next->site->path[0]));
         next->weight = mm_weight_find(weights, name);
         mm_free(name);
-        if (!next->weight || next->weight->dtype != MM_F32)
+        if (!next->weight || (next->weight->dtype != MM_F32 && next->weight->dtype != MM_BF16))
             return mm_fail(error, MM_ERR_UNSUPPORTED, "%s: no weight that a LoRA could be added to",
                            next->site->path[0]);
         merge->count++;
@@ -142,26 +143,27 @@ static mm_status multiply(const mm_merged_lora *merge, const mm_lora_site *site,
     return status;
 }
 
-/* sum[out, in] = kept[out, in] + product[in, out] */
-static void add_transposed(const float *kept, const float *product, float *sum, int64_t out,
-                           int64_t in)
+/* sum[out, in] += product[in, out] */
+static void add_transposed(float *sum, const float *product, int64_t out, int64_t in)
 {
     for (int64_t o = 0; o < out; o++)
         for (int64_t i = 0; i < in; i++)
-            sum[o * in + i] = kept[o * in + i] + product[i * out + o];
+            sum[o * in + i] += product[i * out + o];
 }
 
 static mm_status write_sum(const mm_merged_lora *merge, const change *c, float *scratch,
                            mm_error *error)
 {
     const mm_backend_table *table = merge->backend->table;
-    size_t bytes = c->weight->bytes;
-    float *sum = scratch + bytes / sizeof(float);
+    mm_dtype dtype = c->weight->dtype;
+    size_t bytes = c->weight->bytes, count = (size_t)mm_shape_elements(&c->weight->shape);
+    float *sum = scratch + count;
     MM_TRY(table->download(merge->backend, c->kept, c->weight->data, bytes, error));
     MM_TRY(multiply(merge, c->site, scratch, error));
-    add_transposed(c->kept, scratch, sum, c->site->count * c->site->out_features,
-                   c->site->in_features);
-    return table->upload(merge->backend, c->weight->data, sum, bytes, error);
+    mm_convert_numbers(sum, MM_F32, c->kept, dtype, count);
+    add_transposed(sum, scratch, c->site->count * c->site->out_features, c->site->in_features);
+    mm_convert_numbers(scratch, dtype, sum, MM_F32, count);
+    return table->upload(merge->backend, c->weight->data, scratch, bytes, error);
 }
 
 static mm_status put_in(const mm_merged_lora *merge, change *c, mm_error *error)
@@ -169,10 +171,11 @@ static mm_status put_in(const mm_merged_lora *merge, change *c, mm_error *error)
     size_t bytes = c->weight->bytes;
     if (!c->weight->data)
         return mm_fail(error, MM_ERR_USAGE, "the weight %s is not loaded", c->weight->name);
-    float *scratch = mm_malloc(2 * bytes);
+    size_t work = 2 * (size_t)mm_shape_elements(&c->weight->shape) * sizeof(float);
+    float *scratch = mm_malloc(work);
     c->kept = mm_malloc(bytes);
     mm_status status = scratch && c->kept ? write_sum(merge, c, scratch, error)
-                                          : mm_fail_memory(error, c->weight->name, 3 * bytes);
+                                          : mm_fail_memory(error, c->weight->name, work + bytes);
     mm_free(scratch);
     if (status != MM_OK) {
         mm_free(c->kept);

@@ -12,10 +12,10 @@
 typedef struct mm_merged_lora mm_merged_lora;
 
 /* Bytes of the weights that the LoRAs change and of what changing them takes. */
-size_t mm_merged_lora_bytes(const mm_lora_stack *stack);
+size_t mm_merged_lora_bytes(const mm_lora_stack *stack, mm_dtype dtype);
 
 /* All arguments must outlive the merge; takes no memory for weights before they are changed.
-   MM_ERR_UNSUPPORTED: a weight is not held in f32. */
+   MM_ERR_UNSUPPORTED: a weight is neither f32 nor bf16. */
 mm_status mm_merged_lora_create(mm_merged_lora **out, const mm_lora_stack *stack,
                                 const mm_weight_set *weights, mm_backend *backend, mm_error *error);
 /* Does not take the LoRAs out. */

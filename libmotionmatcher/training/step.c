@@ -138,7 +138,7 @@ static mm_status compile(mm_training_step *step, mm_backend *backend, mm_error *
 static mm_status build(mm_training_step *step, mm_backend *backend, mm_error *error)
 {
     const mm_step_settings *s = &step->settings;
-    MM_TRY(mm_graph_create(&step->graph, MM_F32, error));
+    MM_TRY(mm_graph_create(&step->graph, mm_diffusion_model_precision(s->model), error));
     make_inputs(step);
     mm_builder builder = make_builder(step);
     MM_TRY(s->objective->build(s->model, s->scheduler, s->config, &builder, &step->nodes, error));

@@ -30,7 +30,8 @@ static void test_defaults(void **state)
     mm_context *context = NULL;
     assert_int_equal(mm_context_create(&context, NULL), MM_OK);
     assert_string_equal(mm_context_device(context), "cpu");
-    assert_string_equal(mm_context_precision(context), "f32");
+    bool narrow = context->backend->table->computes(context->backend, MM_BF16);
+    assert_string_equal(mm_context_precision(context), narrow ? "bf16" : "f32");
     assert_true(context->threads >= 1 && context->threads <= 4096);
     uint64_t budget = mm_context_memory_budget(context);
     assert_true(budget > 0 && budget < mm_available_bytes());
@@ -64,7 +65,7 @@ static void test_what_is_not_there(void **state)
     assert_int_equal(create_with(&context, "device", "cuda:"), MM_ERR_USAGE);
     assert_int_equal(create_with(&context, "device", "cuda:x"), MM_ERR_USAGE);
     assert_int_equal(create_with(&context, "device", "tpu"), MM_ERR_USAGE);
-    assert_int_equal(create_with(&context, "precision", "bf16"), MM_ERR_UNSUPPORTED);
+    assert_int_equal(create_with(&context, "precision", "f16"), MM_ERR_UNSUPPORTED);
     mm_options *train = NULL;
     assert_int_equal(mm_options_create(&train, "train"), MM_OK);
     assert_int_equal(mm_context_create(&context, train), MM_ERR_USAGE);
@@ -81,7 +82,11 @@ static void test_cpu_mask(void **state)
     assert_non_null(strstr(mm_last_error(), "MM_CPU_MASK"));
     setenv("MM_CPU_MASK", "sse4", 1);
     assert_int_equal(mm_context_create(&context, NULL), MM_OK);
+    assert_string_equal(mm_context_precision(context), "f32");
     mm_context_free(&context);
+    assert_int_equal(create_with(&context, "precision", "bf16"), MM_ERR_DEVICE);
+    assert_non_null(strstr(mm_last_error(), "bf16"));
+    assert_null(context);
     setenv("MM_CPU_MASK", "", 1);
     assert_int_equal(mm_context_create(&context, NULL), MM_OK);
     mm_context_free(&context);

@@ -82,6 +82,16 @@ void mm_case_dropout(mm_suite *s)
     }
 }
 
+/* To bf16 and back; in f32 nothing is converted. */
+void mm_case_convert(mm_suite *s)
+{
+    for (int64_t count = 1; count < 20000; count = 7 * count + 3) {
+        mm_suite_begin(s);
+        mm_node *x = mm_suite_parameter(s, MM_SHAPE(count));
+        mm_suite_check(s, mm_cast(s->graph, mm_cast(s->graph, x, MM_F32), MM_BF16));
+    }
+}
+
 void mm_case_add_rows(mm_suite *s)
 {
     for (int64_t batches = 1; batches <= 3; batches++) {

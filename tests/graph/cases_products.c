@@ -4,11 +4,14 @@
 static void general(mm_suite *s, bool ta, bool tb, bool optional)
 {
     int64_t m = mm_suite_roll(s, 1, 19), n = mm_suite_roll(s, 1, 21), k = mm_suite_roll(s, 1, 33);
+    /* In bf16 these are the gradients of weights, in f32 and without a gradient of their own. */
+    bool last = ta && s->compute == MM_BF16;
+    mm_node *(*leaf)(mm_suite *, mm_shape) = last ? mm_suite_weight : mm_suite_parameter;
     mm_suite_begin(s);
-    mm_node *a = mm_suite_parameter(s, ta ? MM_SHAPE(k, m) : MM_SHAPE(m, k));
-    mm_node *b = mm_suite_parameter(s, tb ? MM_SHAPE(n, k) : MM_SHAPE(k, n));
+    mm_node *a = leaf(s, ta ? MM_SHAPE(k, m) : MM_SHAPE(m, k));
+    mm_node *b = leaf(s, tb ? MM_SHAPE(n, k) : MM_SHAPE(k, n));
     mm_node *bias = optional ? mm_suite_weight(s, MM_SHAPE(n)) : NULL;
-    mm_node *addend = optional ? mm_suite_parameter(s, MM_SHAPE(m, n)) : NULL;
+    mm_node *addend = optional && !last ? mm_suite_parameter(s, MM_SHAPE(m, n)) : NULL;
     mm_attributes attributes = {.matmul = {ta, tb, 1, 0.75f}};
     mm_suite_check(s, mm_matmul(s->graph, a, b, bias, addend, &attributes));
 }

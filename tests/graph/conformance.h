@@ -11,6 +11,8 @@
 typedef struct mm_suite {
     mm_backend *backend;
     bool precise;
+    mm_dtype compute; /* of activations and matrices; vectors stay f32 */
+    mm_op op;         /* that is being checked */
     mm_rng rng;
     uint64_t index;
     double tolerance; /* largest error of a value over the largest value */
@@ -51,8 +53,7 @@ mm_node *mm_suite_weight(mm_suite *s, mm_shape shape);
 mm_node *mm_suite_whole(mm_suite *s, mm_dtype dtype, mm_shape shape, int64_t low, int64_t high);
 
 /* Runs all cases, with graphs that ask for precise sums or not, and reports; the number of
- * failures.
- */
-int mm_conformance_run(mm_backend *backend, bool precise);
+   failures. In bf16, cases of ops that are f32 alone are left out. */
+int mm_conformance_run(mm_backend *backend, mm_dtype compute, bool precise);
 
 #endif

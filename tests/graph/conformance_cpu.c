@@ -21,7 +21,10 @@ int main(int argc, char **argv)
         backend->table->free(backend);
         return 77;
     }
-    int failures = mm_conformance_run(backend, false) + mm_conformance_run(backend, true);
+    int failures = mm_conformance_run(backend, MM_F32, false);
+    failures += mm_conformance_run(backend, MM_F32, true);
+    if (backend->table->computes(backend, MM_BF16))
+        failures += mm_conformance_run(backend, MM_BF16, false);
     backend->table->free(backend);
     return failures ? EXIT_FAILURE : EXIT_SUCCESS;
 }

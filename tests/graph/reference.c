@@ -195,6 +195,12 @@ static void clamp_grad(const mm_node *node, double *y, const double *const *x)
     }
 }
 
+static void convert(const mm_node *node, double *y, const double *const *x)
+{
+    for (int64_t i = 0; i < mm_node_elements(node); i++)
+        y[i] = x[0][i];
+}
+
 static void add_rows(const mm_node *node, double *y, const double *const *x)
 {
     int64_t width = mm_node_columns(node);
@@ -217,6 +223,7 @@ static mm_reference *const references[MM_OP_COUNT] = {
     [MM_OP_geglu] = geglu,
     [MM_OP_combine] = combine,
     [MM_OP_clamp_grad] = clamp_grad,
+    [MM_OP_convert] = convert,
     [MM_OP_add_rows] = add_rows,
     [MM_OP_conv2d] = mm_reference_conv2d,
     [MM_OP_temporal_conv] = mm_reference_temporal_conv,

@@ -15,7 +15,9 @@ static int open_context(void **state)
 {
     (void)state;
     scratch = check_directory();
-    OK(mm_context_create(&context, NULL));
+    mm_options *options = check_options("context", "precision", "f32", NULL);
+    OK(mm_context_create(&context, options));
+    mm_options_free(&options);
     return 0;
 }
 

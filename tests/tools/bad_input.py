@@ -273,7 +273,7 @@ def usage():
     case("noise prior without reference", "infer", 2, "--reference",
          lambda p: infer(p, "--noise-prior", 0.5))
     case("CUDA", "infer", 6, "cuda", lambda p: infer(p, "--device", "cuda"))
-    case("bf16", "infer", 4, "bf16", lambda p: infer(p, "--precision", "bf16"))
+    case("f16", "infer", 4, "f16", lambda p: infer(p, "--precision", "f16"))
     for budget in ["1", "1M", "20M"]:
         case(f"training in {budget}", "train", 5, "budget",
              lambda p, budget=budget: train(p, "--memory-budget", budget))

@@ -154,7 +154,9 @@ class CommandLine(unittest.TestCase):
                 self.path / "out"]
         self.fails(6, "train", *base, "--device", "cuda", says="cuda")
         self.fails(2, "train", *base, "--device", "gpu", says="gpu")
-        self.fails(4, "train", *base, "--precision", "bf16", says="bf16")
+        self.fails(4, "train", *base, "--precision", "f16", says="f16")
+        self.fails(6, "train", *base, "--precision", "bf16", says="bf16",
+                   environment={"MM_CPU_MASK": "avx2"})
         self.fails(2, "train", *base, environment={"MM_CPU_MASK": "x"}, says="MM_CPU_MASK")
         self.assertFalse((self.path / "out").exists())
 

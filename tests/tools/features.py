@@ -74,6 +74,7 @@ class Features(unittest.TestCase):
 
     def features(self, *arguments, **expected):
         return self.call(self.clip, "--model", MODEL, "--prompt", PROMPT, *self.size, "--timestep", 417,
+                         "--precision", "f32",
                          "--threads", 1, *arguments, **expected)
 
     def assert_close(self, have, want):

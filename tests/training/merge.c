@@ -57,7 +57,7 @@ static void open_subject(subject *s)
 {
     *s = (subject){0};
     must(mm_cpu_backend_create(&s->backend, 2, NULL, &error));
-    must(mm_diffusion_model_open(&s->model, FIXTURES "/quickstart-model", NULL, &error));
+    must(mm_diffusion_model_open(&s->model, FIXTURES "/quickstart-model", MM_F32, NULL, &error));
     must(mm_component_load(&s->model.unet, &(mm_runtime){.backend = s->backend}, &error));
     make_lora(s, 0, 4, 0.1f);
     make_lora(s, 1, 7, -0.03f);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* A training step with less memory than its activations need computes the same bits. */
+/* A training step with less memory than its activations need computes the same bits; one in bf16
+   about the same gradients as one in f32. */
 #include "check.h"
+
+#include <math.h>
 
 #include "backends/cpu/cpu.h"
 #include "base/rng.h"
@@ -35,11 +38,11 @@ static float *normals(mm_stream stream, size_t count)
     return values;
 }
 
-static void open_subject(subject *s)
+static void open_subject_in(subject *s, mm_dtype precision)
 {
     *s = (subject){0};
     must(mm_cpu_backend_create(&s->backend, 2, NULL, &error));
-    must(mm_diffusion_model_open(&s->model, FIXTURES "/quickstart-model", NULL, &error));
+    must(mm_diffusion_model_open(&s->model, FIXTURES "/quickstart-model", precision, NULL, &error));
     must(mm_scheduler_load(&s->scheduler,
                            FIXTURES "/quickstart-model/scheduler/scheduler_config.json", &error));
     must(mm_lora_set_create(&s->lora, &s->model.sites, 4, 1, NULL, &error));
@@ -66,6 +69,11 @@ static void open_subject(subject *s)
     };
 }
 
+static void open_subject(subject *s)
+{
+    open_subject_in(s, MM_F32);
+}
+
 static void close_subject(subject *s)
 {
     free(s->latents);
@@ -78,15 +86,29 @@ static void close_subject(subject *s)
     s->backend->table->free(s->backend);
 }
 
-static mm_training_step *make_step(subject *s, size_t budget)
+static mm_training_step *make_step_with(subject *s, bool dropout, size_t budget)
 {
     mm_training_step *step = NULL;
     mm_step_settings settings = {&s->model,  &s->scheduler, &mm_motion_objective,
                                  &s->config, &s->lora,      FRAMES,
-                                 HEIGHT,     WIDTH,         true,
+                                 HEIGHT,     WIDTH,         dropout,
                                  budget,     false};
     must(mm_training_step_create(&step, &settings, s->backend, &error));
     return step;
+}
+
+static mm_training_step *make_step(subject *s, size_t budget)
+{
+    return make_step_with(s, true, budget);
+}
+
+static bool has_bf16(void)
+{
+    mm_backend *backend;
+    must(mm_cpu_backend_create(&backend, 1, NULL, &error));
+    bool has = backend->table->computes(backend, MM_BF16);
+    backend->table->free(backend);
+    return has;
 }
 
 /* Loss and every gradient of one run, one after the other. */
@@ -107,11 +129,10 @@ static float *run(subject *s, mm_training_step *step, size_t *count)
     return numbers;
 }
 
-static void test_recomputation_changes_nothing(void **state)
+static void check_recomputation(mm_dtype precision)
 {
-    (void)state;
     subject s;
-    open_subject(&s);
+    open_subject_in(&s, precision);
     mm_training_step *roomy = make_step(&s, 0);
     mm_plan_summary all, less;
     size_t count;
@@ -133,6 +154,97 @@ static void test_recomputation_changes_nothing(void **state)
     free(want);
     mm_training_step_free(&roomy);
     close_subject(&s);
+}
+
+static void test_recomputation_changes_nothing(void **state)
+{
+    (void)state;
+    check_recomputation(MM_F32);
+    if (has_bf16())
+        check_recomputation(MM_BF16);
+}
+
+/* What a step without dropout makes of one model: its gradients and maps. */
+typedef struct outcome {
+    float *gradients, *ca, *tsa;
+    size_t gradient_count, ca_count, tsa_count;
+} outcome;
+
+static float *read_map(mm_training_step *step, const mm_node *node, size_t *count)
+{
+    *count = (size_t)mm_shape_elements(&node->shape);
+    float *values = malloc(*count * sizeof(float));
+    must(mm_training_step_read(step, node, values, &error));
+    return values;
+}
+
+/* The LoRA that the other tests use is so large that any rounding turns the gradient around. */
+static void shrink_lora(const mm_lora_set *lora)
+{
+    for (int32_t i = 0; i < lora->count; i++) {
+        float *up = lora->module[i].up.data;
+        for (size_t k = 0; k < lora->module[i].up.bytes / sizeof(float); k++)
+            up[k] *= 0.1f;
+    }
+}
+
+static outcome run_in(mm_dtype precision)
+{
+    subject s;
+    outcome o;
+    open_subject_in(&s, precision);
+    shrink_lora(&s.lora);
+    mm_training_step *step = make_step_with(&s, false, 0);
+    o.gradients = run(&s, step, &o.gradient_count);
+    o.gradients[0] = 0.0f; /* the loss */
+    o.ca = read_map(step, mm_training_step_nodes(step)->predicted_ca, &o.ca_count);
+    o.tsa = read_map(step, mm_training_step_nodes(step)->predicted_tsa, &o.tsa_count);
+    mm_training_step_free(&step);
+    close_subject(&s);
+    return o;
+}
+
+static void free_outcome(outcome *o)
+{
+    free(o->gradients);
+    free(o->ca);
+    free(o->tsa);
+}
+
+static double product(const float *a, const float *b, size_t count)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < count; i++)
+        sum += (double)a[i] * (double)b[i];
+    return sum;
+}
+
+static double distance(const float *a, const float *b, size_t count)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < count; i++)
+        sum += ((double)a[i] - (double)b[i]) * ((double)a[i] - (double)b[i]);
+    return sqrt(sum / product(b, b, count));
+}
+
+static void test_bf16_against_f32(void **state)
+{
+    (void)state;
+    if (!has_bf16())
+        skip();
+    outcome f32 = run_in(MM_F32), bf16 = run_in(MM_BF16);
+    size_t count = f32.gradient_count;
+    double cosine = product(f32.gradients, bf16.gradients, count) /
+                    sqrt(product(f32.gradients, f32.gradients, count) *
+                         product(bf16.gradients, bf16.gradients, count));
+    double ca = distance(bf16.ca, f32.ca, f32.ca_count);
+    double tsa = distance(bf16.tsa, f32.tsa, f32.tsa_count);
+    if (!(cosine >= 0.985 && ca < 0.02 && tsa < 0.02))
+        fail_msg("cosine %g, cross-attention %g, temporal %g", cosine, ca, tsa);
+    /* Nothing but the type differs, and it does. */
+    assert_true(distance(bf16.gradients, f32.gradients, count) > 1e-4);
+    free_outcome(&f32);
+    free_outcome(&bf16);
 }
 
 static void test_dropout_is_drawn_by_pass(void **state)
@@ -186,6 +298,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_recomputation_changes_nothing),
+        cmocka_unit_test(test_bf16_against_f32),
         cmocka_unit_test(test_dropout_is_drawn_by_pass),
         cmocka_unit_test(test_impossible_budget),
         cmocka_unit_test(test_levels_without_attention),

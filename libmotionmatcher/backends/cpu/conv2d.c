@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Spatial convolutions and their gradient with respect to the input. */
 #include "backends/cpu/convolution.h"
+#include "backends/cpu/halves.h"
 #include "backends/cpu/simd/precise.h"
 #include "base/memory.h"
 
 typedef struct conv2d_state {
-    mm_primitive main; /* a convolution, or a product of all pixels when it is 1x1 */
+    mm_primitive main;  /* a convolution, or a product of all pixels when it is 1x1 */
+    mm_primitive added; /* the same of the activations' second half: accumulates, without bias */
+    mm_halves halves;
     mm_precise_product precise;
     bool is_precise;         /* instead of `main`, where sums in double are cheap */
     mm_primitive reorder;    /* of the weight, each run, where another layout is wanted */
@@ -28,7 +31,8 @@ static mm_convolution convolution_of(const mm_node *node, const mm_shape *x, con
         .channels_in = kernel[1],
         .channels_out = kernel[0],
         .stride = node->attr.conv2d.stride,
-        .dtype = node->dtype,
+        .dtype = mm_product_type(node),
+        .result_dtype = node->dtype,
         .bias = node->source_count > 2 && node->source[2],
         .accumulate = node->source_count > 3 && node->source[3],
     };
@@ -71,6 +75,26 @@ static mm_status prepare_reorder(const mm_cpu_context *context, const mm_node *w
     return MM_OK;
 }
 
+static mm_status prepare_added(const mm_cpu_context *context, const mm_convolution *convolution,
+                               const dnnl_memory_desc_t *layout, conv2d_state *state,
+                               mm_error *error)
+{
+    static const int name[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST};
+    mm_convolution added = *convolution;
+    dnnl_primitive_desc_t description;
+    added.bias = false;
+    added.accumulate = true;
+    MM_TRY(mm_convolution_describe(context, &added, &description, error));
+    mm_status status = MM_OK;
+    if (!dnnl_memory_desc_equal(dnnl_primitive_desc_query_md(description, dnnl_query_weights_md, 0),
+                                layout))
+        status = mm_fail(error, MM_ERR_UNSUPPORTED, "oneDNN adds in another layout of the weight");
+    if (status == MM_OK)
+        status = mm_primitive_create(&state->added, context, description, name, 3, error);
+    dnnl_primitive_desc_destroy(description);
+    return status;
+}
+
 static mm_status prepare_convolution(const mm_cpu_context *context, const mm_node *node,
                                      const mm_convolution *convolution, bool gradient,
                                      conv2d_state *state, size_t *workspace, mm_error *error)
@@ -82,22 +106,23 @@ static mm_status prepare_convolution(const mm_cpu_context *context, const mm_nod
         MM_TRY(mm_convolution_describe_gradient(context, convolution, &description, error));
     else
         MM_TRY(mm_convolution_describe(context, convolution, &description, error));
+    const dnnl_memory_desc_t *layout =
+        dnnl_primitive_desc_query_md(description, dnnl_query_weights_md, 0);
     mm_status status =
         mm_primitive_create(&state->main, context, description, gradient ? backward : forward,
                             convolution->bias ? 4 : 3, error);
-    *workspace = state->main.scratchpad_bytes;
+    if (status == MM_OK && mm_halves_are_two(node))
+        status = prepare_added(context, convolution, layout, state, error);
+    *workspace = mm_larger_scratchpad(state->main.scratchpad_bytes, &state->added);
     if (status == MM_OK)
-        status =
-            prepare_reorder(context, node->source[1],
-                            dnnl_primitive_desc_query_md(description, dnnl_query_weights_md, 0),
-                            state, workspace, error);
+        status = prepare_reorder(context, node->source[1], layout, state, workspace, error);
     dnnl_primitive_desc_destroy(description);
     return status;
 }
 
-static mm_status prepare_product(const mm_cpu_context *context, const mm_convolution *c,
-                                 bool gradient, conv2d_state *state, size_t *workspace,
-                                 mm_error *error)
+static mm_status prepare_product(const mm_cpu_context *context, const mm_node *node,
+                                 const mm_convolution *c, bool gradient, conv2d_state *state,
+                                 size_t *workspace, mm_error *error)
 {
     int64_t from = gradient ? c->channels_out : c->channels_in;
     int64_t to = gradient ? c->channels_in : c->channels_out;
@@ -109,13 +134,18 @@ static mm_status prepare_product(const mm_cpu_context *context, const mm_convolu
         .b = gradient ? (mm_product_matrix){to, 1} : (mm_product_matrix){1, from},
         .c_row_stride = to,
         .dtype = c->dtype,
+        .c_dtype = c->result_dtype,
         .alpha = 1.0f,
         .bias = c->bias,
         .accumulate = c->accumulate,
     };
-    mm_status status = mm_product_create(&state->main, context, &product, error);
-    *workspace = state->main.scratchpad_bytes;
-    return status;
+    MM_TRY(mm_product_create(&state->main, context, &product, error));
+    product.bias = false;
+    product.accumulate = true;
+    if (mm_halves_are_two(node))
+        MM_TRY(mm_product_create(&state->added, context, &product, error));
+    *workspace = mm_larger_scratchpad(state->main.scratchpad_bytes, &state->added);
+    return MM_OK;
 }
 
 static mm_precise_product precise_form(const mm_convolution *c)
@@ -161,7 +191,7 @@ static mm_status choose(const mm_cpu_context *context, const mm_node *node,
     if (state->is_precise)
         return prepare_precise(context, node, state, workspace, error);
     if (is_product(convolution))
-        return prepare_product(context, convolution, gradient, state, workspace, error);
+        return prepare_product(context, node, convolution, gradient, state, workspace, error);
     return prepare_convolution(context, node, convolution, gradient, state, workspace, error);
 }
 
@@ -170,6 +200,7 @@ static void discard(mm_kernel *kernel)
     conv2d_state *state = kernel->state;
     if (state) {
         mm_primitive_destroy(&state->main);
+        mm_primitive_destroy(&state->added);
         mm_primitive_destroy(&state->reorder);
     }
     mm_free(state);
@@ -185,6 +216,7 @@ static mm_status prepare(const mm_cpu_context *context, const mm_node *node,
     out->state = state;
     mm_status status =
         choose(context, node, convolution, gradient, state, &out->workspace_bytes, error);
+    state->halves = mm_halves_plan(node, &out->workspace_bytes);
     if (status != MM_OK) {
         discard(out);
         out->state = NULL;
@@ -240,8 +272,15 @@ static mm_status run(const mm_cpu_context *context, const mm_kernel *kernel,
         mm_precise_run(context, &product, call->workspace);
         return MM_OK;
     }
-    const void *data[] = {call->source[0], weight, call->destination, call->source[2]};
-    return mm_primitive_run(context, &state->main, data, call->workspace, error);
+    const mm_halves *h = &state->halves;
+    mm_halves_cut(context, h, call->source[0], call->workspace);
+    const void *data[] = {mm_halves_first(h, call->source[0], call->workspace), weight,
+                          call->destination, call->source[2]};
+    MM_TRY(mm_primitive_run(context, &state->main, data, call->workspace, error));
+    if (!h->low)
+        return MM_OK;
+    data[0] = (const char *)call->workspace + h->low_offset;
+    return mm_primitive_run(context, &state->added, data, call->workspace, error);
 }
 
 const mm_cpu_kernel mm_cpu_conv2d = {prepare_forward, run, discard};

@@ -11,7 +11,7 @@ typedef struct mm_convolution {
     int64_t input[2], output[2], kernel[2];
     int64_t before[2], after[2]; /* zeros around the input */
     int64_t stride;
-    mm_dtype dtype;
+    mm_dtype dtype, result_dtype; /* of what is multiplied, of what that gives */
     bool bias, accumulate;
 } mm_convolution;
 

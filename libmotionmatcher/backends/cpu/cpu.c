@@ -77,10 +77,50 @@ static mm_status copy(mm_backend *backend, void *to, const void *from, size_t by
     return MM_OK;
 }
 
+static bool computes(const mm_backend *backend, mm_dtype dtype)
+{
+    return dtype == MM_F32 || (dtype == MM_BF16 && mm_cpu_backend_prefers_bf16(backend));
+}
+
+static bool is_product(mm_op op)
+{
+    return op == MM_OP_matmul || op == MM_OP_conv2d || op == MM_OP_conv2d_grad ||
+           op == MM_OP_temporal_conv || op == MM_OP_temporal_conv_grad;
+}
+
+/* Ops that no network needs in bf16. */
+static bool is_f32_alone(mm_op op)
+{
+    return op == MM_OP_combine || op == MM_OP_clamp || op == MM_OP_clamp_grad ||
+           op == MM_OP_resize_bilinear || op == MM_OP_timestep_embedding ||
+           op == MM_OP_patch_correlation || op == MM_OP_mean_squared_error ||
+           op == MM_OP_mean_squared_error_grad;
+}
+
+static bool is_bf16(const mm_node *node)
+{
+    return node && node->dtype == MM_BF16;
+}
+
+/* Activations and matrices are all f32, or the matrix at least is bf16; vectors and maps are f32.
+ */
+static bool fits_product(const mm_node *node)
+{
+    bool weight = is_bf16(node->source[1]), x = is_bf16(node->source[0]);
+    const mm_node *bias = node->source_count > 2 ? node->source[2] : NULL;
+    if (is_bf16(bias) || (x && !weight))
+        return false;
+    return x || !weight || !(node->op == MM_OP_matmul && node->attr.matmul.transpose_a);
+}
+
 static bool supports(const mm_backend *backend, const mm_node *node)
 {
-    (void)backend;
-    return kernels[node->op] && node->dtype == MM_F32;
+    bool narrow = node->dtype != MM_F32;
+    for (int32_t i = 0; i < node->source_count; i++)
+        narrow |= is_bf16(node->source[i]);
+    if (!kernels[node->op] || (narrow && (!computes(backend, MM_BF16) || is_f32_alone(node->op))))
+        return false;
+    return !is_product(node->op) || fits_product(node);
 }
 
 /* Operations and elements moved below which waking other threads costs more than they save. */
@@ -157,6 +197,7 @@ static const mm_backend_table cpu_table = {
     .release = release,
     .upload = copy,
     .download = copy,
+    .computes = computes,
     .supports = supports,
     .prepare = prepare,
     .discard = discard,

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* C = alpha op(A) op(B) + bias + addend, for one matrix or for groups of columns. */
+#include "backends/cpu/halves.h"
 #include "backends/cpu/onednn.h"
 #include "backends/cpu/simd/precise.h"
 #include "base/memory.h"
 
 typedef struct matmul_state {
     mm_primitive product; /* where sums in double would cost too much */
+    mm_primitive added;   /* of the activations' second half, without bias */
+    mm_halves halves;
     mm_precise_product precise;
     bool is_precise;
     int64_t groups;
@@ -46,15 +49,17 @@ static mm_product plan_groups(const mm_node *node, matmul_state *state)
         .n = transpose_b ? b_rows : b_width,
         .a = strides_of(a.columns, transpose_a),
         .b = strides_of(b.columns, transpose_b),
-        .dtype = node->dtype,
+        .dtype = mm_product_type(node),
+        .c_dtype = node->dtype,
     };
     product.c_row_stride = stacked_c ? product.n : product.n * groups;
-    size_t element = mm_dtype_bytes(node->dtype);
+    size_t element = mm_dtype_bytes(product.dtype);
     state->groups = groups;
     state->a_step = (size_t)a_width * element;
     state->b_step = (size_t)(stacked_b ? b_rows * b_width : b_width) * element;
     state->bias_step = (size_t)product.n * sizeof(float);
-    state->c_step = (size_t)(stacked_c ? product.m * product.n : product.n) * element;
+    state->c_step =
+        (size_t)(stacked_c ? product.m * product.n : product.n) * mm_dtype_bytes(node->dtype);
     return product;
 }
 
@@ -82,6 +87,30 @@ static mm_precise_product precise_form(const mm_product *product)
     };
 }
 
+static void discard(mm_kernel *kernel)
+{
+    matmul_state *state = kernel->state;
+    if (state) {
+        mm_primitive_destroy(&state->product);
+        mm_primitive_destroy(&state->added);
+    }
+    mm_free(state);
+}
+
+static mm_status prepare_products(const mm_cpu_context *context, const mm_node *node,
+                                  mm_product product, mm_kernel *out, mm_error *error)
+{
+    matmul_state *state = out->state;
+    MM_TRY(mm_product_create(&state->product, context, &product, error));
+    product.bias = false;
+    product.accumulate = true;
+    if (mm_halves_are_two(node))
+        MM_TRY(mm_product_create(&state->added, context, &product, error));
+    out->workspace_bytes = mm_larger_scratchpad(state->product.scratchpad_bytes, &state->added);
+    state->halves = mm_halves_plan(node, &out->workspace_bytes);
+    return MM_OK;
+}
+
 static mm_status prepare(const mm_cpu_context *context, const mm_node *node, mm_kernel *out,
                          mm_error *error)
 {
@@ -99,14 +128,25 @@ static mm_status prepare(const mm_cpu_context *context, const mm_node *node, mm_
         out->workspace_bytes = mm_precise_workspace(&state->precise, context->threads);
         return MM_OK;
     }
-    mm_status status = mm_product_create(&state->product, context, &product, error);
+    mm_status status = prepare_products(context, node, product, out, error);
     if (status != MM_OK) {
-        mm_free(state);
+        discard(out);
         out->state = NULL;
-        return status;
     }
-    out->workspace_bytes = state->product.scratchpad_bytes;
-    return MM_OK;
+    return status;
+}
+
+/* The second half lies as far behind the first in every group. */
+static mm_status run_products(const mm_cpu_context *context, const matmul_state *state,
+                              const char *a, const char *b, const char *bias, char *c,
+                              void *workspace, mm_error *error)
+{
+    const mm_halves *h = &state->halves;
+    MM_TRY(mm_product_run(context, &state->product, a, b, bias, c, workspace, error));
+    if (!h->low)
+        return MM_OK;
+    return mm_product_run(context, &state->added, a + (h->low_offset - h->high_offset), b, NULL, c,
+                          workspace, error);
 }
 
 static mm_status run_group(const mm_cpu_context *context, const matmul_state *state, const char *a,
@@ -114,7 +154,7 @@ static mm_status run_group(const mm_cpu_context *context, const matmul_state *st
                            mm_error *error)
 {
     if (!state->is_precise)
-        return mm_product_run(context, &state->product, a, b, bias, c, workspace, error);
+        return run_products(context, state, a, b, bias, c, workspace, error);
     mm_precise_product product = state->precise;
     product.a = (const float *)(const void *)a;
     product.b = (const float *)(const void *)b;
@@ -131,7 +171,9 @@ static mm_status run(const mm_cpu_context *context, const mm_kernel *kernel,
     const mm_node *node = call->node;
     mm_cpu_place_addend(call->destination, call->source[3],
                         (size_t)mm_shape_elements(&node->shape) * mm_dtype_bytes(node->dtype));
-    const char *a = call->source[0], *b = call->source[1], *bias = call->source[2];
+    mm_halves_cut(context, &state->halves, call->source[0], call->workspace);
+    const char *a = mm_halves_first(&state->halves, call->source[0], call->workspace);
+    const char *b = call->source[1], *bias = call->source[2];
     char *c = call->destination;
     for (int64_t i = 0; i < state->groups; i++) {
         MM_TRY(run_group(context, state, a, b, bias, c, call->workspace, error));
@@ -141,14 +183,6 @@ static mm_status run(const mm_cpu_context *context, const mm_kernel *kernel,
         c += state->c_step;
     }
     return MM_OK;
-}
-
-static void discard(mm_kernel *kernel)
-{
-    matmul_state *state = kernel->state;
-    if (state)
-        mm_primitive_destroy(&state->product);
-    mm_free(state);
 }
 
 const mm_cpu_kernel mm_cpu_matmul = {prepare, run, discard};

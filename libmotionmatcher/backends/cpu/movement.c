@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "backends/cpu/kernels.h"
+#include "base/convert.h"
 
 #define PARALLEL 16384 /* elements from which threads pay */
 
@@ -29,21 +30,24 @@ static int64_t rows_of(const mm_node *node)
     return channels ? mm_shape_elements(&node->shape) / channels : 0;
 }
 
-static size_t bytes_of(int64_t count)
+/* Bytes of so many elements of the node. */
+static size_t bytes_of(const mm_node *node, int64_t count)
 {
-    return (size_t)count * sizeof(float);
+    return (size_t)count * mm_dtype_bytes(node->dtype);
 }
 
 RUN_KERNEL(concat)
 {
     int64_t rows = rows_of(call->node), channels = last_dim(call->node);
     int64_t first = last_dim(call->node->source[0]), second = channels - first;
-    const float *a = call->source[0], *b = call->source[1];
-    float *y = call->destination;
+    size_t left = bytes_of(call->node, first), right = bytes_of(call->node, second);
+    const char *a = call->source[0], *b = call->source[1];
+    char *y = call->destination;
 #pragma omp parallel for schedule(static) if (rows * channels > PARALLEL)
     for (int64_t row = 0; row < rows; row++) {
-        memcpy(y + row * channels, a + row * first, bytes_of(first));
-        memcpy(y + row * channels + first, b + row * second, bytes_of(second));
+        char *to = y + (size_t)row * (left + right);
+        memcpy(to, a + (size_t)row * left, left);
+        memcpy(to + left, b + (size_t)row * right, right);
     }
     return MM_OK;
 }
@@ -52,11 +56,12 @@ RUN_KERNEL(slice)
 {
     int64_t rows = rows_of(call->node), channels = last_dim(call->node);
     int64_t all = last_dim(call->node->source[0]), first = call->node->attr.slice.first;
-    const float *x = call->source[0];
-    float *y = call->destination;
+    size_t whole = bytes_of(call->node, all), part = bytes_of(call->node, channels);
+    const char *x = (const char *)call->source[0] + bytes_of(call->node, first);
+    char *y = call->destination;
 #pragma omp parallel for schedule(static) if (rows * channels > PARALLEL)
     for (int64_t row = 0; row < rows; row++)
-        memcpy(y + row * channels, x + row * all + first, bytes_of(channels));
+        memcpy(y + (size_t)row * part, x + (size_t)row * whole, part);
     return MM_OK;
 }
 
@@ -64,21 +69,23 @@ RUN_KERNEL(slice_grad)
 {
     int64_t rows = rows_of(call->node), all = last_dim(call->node);
     int64_t channels = last_dim(call->node->source[0]), first = call->node->attr.slice.first;
-    const float *dy = call->source[0];
-    float *dx = call->destination;
+    size_t whole = bytes_of(call->node, all), before = bytes_of(call->node, first),
+           part = bytes_of(call->node, channels);
+    const char *dy = call->source[0];
+    char *dx = call->destination;
 #pragma omp parallel for schedule(static) if (rows * all > PARALLEL)
     for (int64_t row = 0; row < rows; row++) {
-        float *to = dx + row * all;
-        memset(to, 0, bytes_of(first));
-        memcpy(to + first, dy + row * channels, bytes_of(channels));
-        memset(to + first + channels, 0, bytes_of(all - first - channels));
+        char *to = dx + (size_t)row * whole;
+        memset(to, 0, before);
+        memcpy(to + before, dy + (size_t)row * part, part);
+        memset(to + before + part, 0, whole - before - part);
     }
     return MM_OK;
 }
 
 RUN_KERNEL(repeat)
 {
-    size_t bytes = bytes_of(mm_shape_elements(&call->node->source[0]->shape));
+    size_t bytes = bytes_of(call->node, mm_shape_elements(&call->node->source[0]->shape));
     for (int64_t i = 0; i < call->node->attr.repeat.times; i++)
         memcpy((char *)call->destination + (size_t)i * bytes, call->source[0], bytes);
     return MM_OK;
@@ -116,18 +123,25 @@ RUN_KERNEL(resize_nearest)
     const int64_t *from = call->node->source[0]->shape.dim, *to = call->node->shape.dim;
     axis vertical = {from[1], to[1]}, horizontal = {from[2], to[2]};
     int64_t channels = to[3], lines = to[0] * to[1];
-    const float *x = call->source[0];
-    float *y = call->destination;
+    size_t pixel = bytes_of(call->node, channels);
+    const char *x = call->source[0];
+    char *y = call->destination;
 #pragma omp parallel for schedule(static) if (lines * to[2] * channels > PARALLEL)
     for (int64_t line = 0; line < lines; line++) {
         int64_t above = line / to[1] * from[1] + nearest(vertical, line % to[1]);
         for (int64_t column = 0; column < to[2]; column++)
-            memcpy(y + (line * to[2] + column) * channels,
-                   x + (above * from[2] + nearest(horizontal, column)) * channels,
-                   bytes_of(channels));
+            memcpy(y + (size_t)(line * to[2] + column) * pixel,
+                   x + (size_t)(above * from[2] + nearest(horizontal, column)) * pixel, pixel);
     }
     return MM_OK;
 }
+
+/* Pixels top .. bottom - 1, left .. right - 1 of an image with lines of `width`. */
+typedef struct patch {
+    int64_t top, bottom, left, right, width;
+} patch;
+
+#define PIECE 256 /* channels summed at a time */
 
 static void add_to(float *restrict sum, const float *restrict x, int64_t count)
 {
@@ -135,20 +149,36 @@ static void add_to(float *restrict sum, const float *restrict x, int64_t count)
         sum[i] += x[i];
 }
 
+/* Channels first .. first + count - 1 of the sum of a patch of dy. */
+static void sum_patch(const mm_node *node, const char *dy, const patch *p, int64_t channels,
+                      int64_t first, int64_t count, float *sum)
+{
+    float pixel[PIECE];
+    memset(sum, 0, (size_t)count * sizeof(*sum));
+    for (int64_t y = p->top; y < p->bottom; y++) {
+        for (int64_t x = p->left; x < p->right; x++) {
+            const char *from = dy + bytes_of(node, (y * p->width + x) * channels + first);
+            mm_convert_numbers(pixel, MM_F32, from, node->dtype, (size_t)count);
+            add_to(sum, pixel, count);
+        }
+    }
+}
+
 /* One line of dx: sums of the pixels of dy that were copied from each of its pixels. */
-static void gather_line(float *dx, const float *dy, axis horizontal, int64_t top, int64_t bottom,
+static void gather_line(const mm_node *node, char *dx, const char *dy, axis horizontal, patch p,
                         int64_t channels)
 {
-    int64_t left = 0;
-    for (int64_t column = 0; column < horizontal.original; column++, dx += channels) {
-        int64_t right = first_from(horizontal, column + 1);
+    float sum[PIECE];
+    for (int64_t column = 0; column < horizontal.original; column++, p.left = p.right) {
+        p.right = first_from(horizontal, column + 1);
         if (column + 1 == horizontal.original)
-            right = horizontal.resized;
-        memset(dx, 0, bytes_of(channels));
-        for (int64_t y = top; y < bottom; y++)
-            for (int64_t x = left; x < right; x++)
-                add_to(dx, dy + (y * horizontal.resized + x) * channels, channels);
-        left = right;
+            p.right = horizontal.resized;
+        for (int64_t first = 0; first < channels; first += PIECE) {
+            int64_t count = channels - first < PIECE ? channels - first : PIECE;
+            sum_patch(node, dy, &p, channels, first, count, sum);
+            mm_convert_numbers(dx + bytes_of(node, column * channels + first), node->dtype, sum,
+                               MM_F32, (size_t)count);
+        }
     }
 }
 
@@ -157,14 +187,18 @@ RUN_KERNEL(resize_nearest_grad)
     const int64_t *from = call->node->source[0]->shape.dim, *to = call->node->shape.dim;
     axis vertical = {to[1], from[1]}, horizontal = {to[2], from[2]};
     int64_t channels = to[3], lines = to[0] * to[1];
-    const float *dy = call->source[0];
-    float *dx = call->destination;
+    const mm_node *node = call->node;
+    const char *dy = call->source[0];
+    char *dx = call->destination;
 #pragma omp parallel for schedule(static) if (lines * to[2] * channels > PARALLEL)
     for (int64_t line = 0; line < lines; line++) {
         int64_t frame = line / to[1], at = line % to[1];
-        int64_t bottom = at + 1 < to[1] ? first_from(vertical, at + 1) : from[1];
-        gather_line(dx + line * to[2] * channels, dy + frame * from[1] * from[2] * channels,
-                    horizontal, first_from(vertical, at), bottom, channels);
+        patch p = {.top = first_from(vertical, at),
+                   .bottom = at + 1 < to[1] ? first_from(vertical, at + 1) : from[1],
+                   .width = from[2]};
+        gather_line(node, dx + bytes_of(node, line * to[2] * channels),
+                    dy + bytes_of(node, frame * from[1] * from[2] * channels), horizontal, p,
+                    channels);
     }
     return MM_OK;
 }
@@ -226,16 +260,17 @@ RUN_KERNEL(embedding)
 {
     int64_t rows = call->node->source[0]->shape.dim[0], channels = last_dim(call->node);
     int64_t count = mm_shape_elements(&call->node->source[1]->shape);
-    const float *table = call->source[0];
+    size_t row = bytes_of(call->node, channels);
+    const char *table = call->source[0];
     const int64_t *ids = call->source[1];
-    float *y = call->destination;
+    char *y = call->destination;
     for (int64_t i = 0; i < count; i++) {
         if (ids[i] < 0 || ids[i] >= rows)
             return mm_fail(error, MM_ERR_USAGE,
                            "%s: id %lld at position %lld is outside the table of %lld rows",
                            call->node->name ? call->node->name : "embedding", (long long)ids[i],
                            (long long)i, (long long)rows);
-        memcpy(y + i * channels, table + ids[i] * channels, bytes_of(channels));
+        memcpy(y + (size_t)i * row, table + (size_t)ids[i] * row, row);
     }
     return MM_OK;
 }

@@ -38,6 +38,11 @@ void mm_primitive_destroy(mm_primitive *primitive);
 mm_status mm_primitive_run(const mm_cpu_context *context, const mm_primitive *primitive,
                            const void *const *data, void *scratchpad, mm_error *error);
 
+static inline size_t mm_larger_scratchpad(size_t bytes, const mm_primitive *primitive)
+{
+    return primitive->scratchpad_bytes > bytes ? primitive->scratchpad_bytes : bytes;
+}
+
 /* The same values in another layout. */
 mm_status mm_reorder_create(mm_primitive *out, const mm_cpu_context *context,
                             const dnnl_memory_desc_t *from, const dnnl_memory_desc_t *to,
@@ -52,7 +57,7 @@ typedef struct mm_product {
     int64_t m, n, k;
     mm_product_matrix a, b;
     int64_t c_row_stride;
-    mm_dtype dtype;
+    mm_dtype dtype, c_dtype; /* of a and b, of c */
     float alpha;
     bool bias, accumulate;
 } mm_product;

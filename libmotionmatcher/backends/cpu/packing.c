@@ -50,6 +50,7 @@ mm_status mm_cpu_packed_layout(const mm_cpu_context *context, const mm_weight *w
         .channels_out = kernel[0],
         .stride = 1,
         .dtype = weight->dtype,
+        .result_dtype = weight->dtype,
         .bias = true,
     };
     dnnl_primitive_desc_t description;

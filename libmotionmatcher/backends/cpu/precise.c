@@ -14,7 +14,8 @@ static double multiplications(const mm_precise_product *p)
 
 bool mm_precise_is_wanted(const mm_node *node, const mm_precise_product *product)
 {
-    return node->precise && node->dtype == MM_F32 && multiplications(product) <= most;
+    return node->precise && node->dtype == MM_F32 && node->source[1]->dtype == MM_F32 &&
+           multiplications(product) <= most;
 }
 
 size_t mm_precise_workspace(const mm_precise_product *product, int threads)

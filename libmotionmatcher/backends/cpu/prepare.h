@@ -7,6 +7,8 @@
 
 mm_status mm_prepare_group_norm(const mm_cpu_context *context, const mm_node *node, mm_kernel *out,
                                 mm_error *error);
+mm_status mm_prepare_layer_norm(const mm_cpu_context *context, const mm_node *node, mm_kernel *out,
+                                mm_error *error);
 mm_status mm_prepare_attention(const mm_cpu_context *context, const mm_node *node, mm_kernel *out,
                                mm_error *error);
 mm_status mm_prepare_patch_correlation(const mm_cpu_context *context, const mm_node *node,

@@ -15,7 +15,8 @@ static dnnl_status_t describe_bias(dnnl_memory_desc_t *out, int64_t n)
 }
 
 static dnnl_status_t describe_product(const mm_product *product, dnnl_data_type_t type,
-                                      const dnnl_memory_desc_t *bias, dnnl_matmul_desc_t *out)
+                                      dnnl_data_type_t c_type, const dnnl_memory_desc_t *bias,
+                                      dnnl_matmul_desc_t *out)
 {
     dnnl_memory_desc_t a, b, c;
     int64_t m = product->m, n = product->n, k = product->k;
@@ -24,7 +25,7 @@ static dnnl_status_t describe_product(const mm_product *product, dnnl_data_type_
     if (status == dnnl_success)
         status = describe(&b, k, n, product->b.row_stride, product->b.column_stride, type);
     if (status == dnnl_success)
-        status = describe(&c, m, n, product->c_row_stride, 1, type);
+        status = describe(&c, m, n, product->c_row_stride, 1, c_type);
     if (status == dnnl_success)
         status = dnnl_matmul_desc_init(out, &a, &b, bias, &c);
     return status;
@@ -41,15 +42,16 @@ static mm_status describe_primitive(const mm_cpu_context *context, const mm_prod
                                     dnnl_primitive_desc_t *out, mm_error *error)
 {
     bool apart = bias_is_apart(product);
-    dnnl_data_type_t type;
+    dnnl_data_type_t type, c_type;
     dnnl_memory_desc_t bias;
     dnnl_matmul_desc_t operation;
     dnnl_primitive_attr_t attributes;
     MM_TRY(mm_onednn_type(product->dtype, &type, error));
+    MM_TRY(mm_onednn_type(product->c_dtype, &c_type, error));
     dnnl_status_t status = describe_bias(&bias, product->n);
     if (status == dnnl_success)
-        status =
-            describe_product(product, type, product->bias && !apart ? &bias : NULL, &operation);
+        status = describe_product(product, type, c_type, product->bias && !apart ? &bias : NULL,
+                                  &operation);
     MM_TRY(mm_onednn_check(status, "a matrix product", error));
     MM_TRY(mm_primitive_attributes(&attributes, product->accumulate, apart ? &bias : NULL, error));
     if (product->alpha != 1.0f)

@@ -4,12 +4,15 @@
  * gradient with respect to the input is the same with the taps in reverse order and the matrices
  * not transposed.
  */
+#include "backends/cpu/halves.h"
 #include "backends/cpu/onednn.h"
 #include "backends/cpu/simd/precise.h"
 #include "base/memory.h"
 
 typedef struct temporal_state {
-    mm_primitive middle;  /* over all frames of all clips; bias and addend */
+    mm_primitive middle; /* over all frames of all clips; bias and addend */
+    mm_primitive added;  /* the same of the activations' second half: accumulates */
+    mm_halves halves;
     mm_primitive shifted; /* over one clip without its first or last frame; accumulates */
     mm_precise_product precise;
     bool is_precise; /* instead of those two, where sums in double are cheap */
@@ -24,11 +27,11 @@ static mm_product plan_taps(const mm_node *node, bool gradient, temporal_state *
     int64_t rows = mm_shape_elements(&node->shape) / node->shape.dim[node->shape.rank - 1];
     int64_t per_frame = rows / node->shape.dim[0];
     int64_t from = weight->dim[gradient ? 1 : 2], to = weight->dim[gradient ? 2 : 1];
-    size_t element = mm_dtype_bytes(node->dtype);
+    size_t element = mm_dtype_bytes(mm_product_type(node));
     state->frames = node->attr.temporal_conv.frames;
     state->clips = node->shape.dim[0] / state->frames;
     state->from_frame = (size_t)(per_frame * from) * element;
-    state->to_frame = (size_t)(per_frame * to) * element;
+    state->to_frame = (size_t)(per_frame * to) * mm_dtype_bytes(node->dtype);
     state->tap = (size_t)(from * to) * element;
     state->earlier = gradient ? 2 : 0;
     state->later = gradient ? 0 : 2;
@@ -39,7 +42,8 @@ static mm_product plan_taps(const mm_node *node, bool gradient, temporal_state *
         .a = {from, 1},
         .b = gradient ? (mm_product_matrix){to, 1} : (mm_product_matrix){1, from},
         .c_row_stride = to,
-        .dtype = node->dtype,
+        .dtype = mm_product_type(node),
+        .c_dtype = node->dtype,
         .alpha = 1.0f,
         .bias = node->source_count > 2 && node->source[2],
         .accumulate = node->source_count > 3 && node->source[3],
@@ -73,6 +77,7 @@ static void discard(mm_kernel *kernel)
     temporal_state *state = kernel->state;
     if (state) {
         mm_primitive_destroy(&state->middle);
+        mm_primitive_destroy(&state->added);
         mm_primitive_destroy(&state->shifted);
     }
     mm_free(state);
@@ -87,11 +92,13 @@ static mm_status prepare_taps(const mm_cpu_context *context, const mm_node *node
     if (state->is_precise)
         return MM_OK;
     MM_TRY(mm_product_create(&state->middle, context, &product, error));
+    product.bias = false;
+    product.accumulate = true;
+    if (mm_halves_are_two(node))
+        MM_TRY(mm_product_create(&state->added, context, &product, error));
     if (state->frames == 1)
         return MM_OK;
     product.m = product.m / node->shape.dim[0] * (state->frames - 1);
-    product.bias = false;
-    product.accumulate = true;
     return mm_product_create(&state->shifted, context, &product, error);
 }
 
@@ -108,10 +115,13 @@ static mm_status prepare(const mm_cpu_context *context, const mm_node *node, boo
         out->state = NULL;
         return status;
     }
-    size_t middle = state->middle.scratchpad_bytes, shifted = state->shifted.scratchpad_bytes;
-    out->workspace_bytes = middle > shifted ? middle : shifted;
-    if (state->is_precise)
+    if (state->is_precise) {
         out->workspace_bytes = mm_precise_workspace(&state->precise, context->threads);
+        return MM_OK;
+    }
+    size_t bytes = mm_larger_scratchpad(state->middle.scratchpad_bytes, &state->added);
+    out->workspace_bytes = mm_larger_scratchpad(bytes, &state->shifted);
+    state->halves = mm_halves_plan(node, &out->workspace_bytes);
     return MM_OK;
 }
 
@@ -128,11 +138,11 @@ static mm_status prepare_gradient(const mm_cpu_context *context, const mm_node *
 }
 
 static mm_status run_shifted(const mm_cpu_context *context, const temporal_state *state,
-                             const mm_kernel_call *call, int64_t clip, mm_error *error)
+                             const mm_kernel_call *call, const char *from, int64_t clip,
+                             mm_error *error)
 {
     const char *weight = call->source[1];
-    const char *from =
-        (const char *)call->source[0] + (size_t)(clip * state->frames) * state->from_frame;
+    from += (size_t)(clip * state->frames) * state->from_frame;
     char *to = (char *)call->destination + (size_t)(clip * state->frames) * state->to_frame;
     MM_TRY(mm_product_run(context, &state->shifted, from,
                           weight + (size_t)state->earlier * state->tap, NULL, to + state->to_frame,
@@ -140,6 +150,17 @@ static mm_status run_shifted(const mm_cpu_context *context, const temporal_state
     return mm_product_run(context, &state->shifted, from + state->from_frame,
                           weight + (size_t)state->later * state->tap, NULL, to, call->workspace,
                           error);
+}
+
+static mm_status run_taps(const mm_cpu_context *context, const temporal_state *state,
+                          const mm_kernel_call *call, const mm_primitive *middle, const char *from,
+                          mm_error *error)
+{
+    MM_TRY(mm_product_run(context, middle, from, (const char *)call->source[1] + state->tap,
+                          call->source[2], call->destination, call->workspace, error));
+    for (int64_t clip = 0; clip < state->clips && state->frames > 1; clip++)
+        MM_TRY(run_shifted(context, state, call, from, clip, error));
+    return MM_OK;
 }
 
 static mm_status run(const mm_cpu_context *context, const mm_kernel *kernel,
@@ -157,12 +178,14 @@ static mm_status run(const mm_cpu_context *context, const mm_kernel *kernel,
         mm_precise_run(context, &product, call->workspace);
         return MM_OK;
     }
-    MM_TRY(mm_product_run(context, &state->middle, call->source[0],
-                          (const char *)call->source[1] + state->tap, call->source[2],
-                          call->destination, call->workspace, error));
-    for (int64_t clip = 0; clip < state->clips && state->frames > 1; clip++)
-        MM_TRY(run_shifted(context, state, call, clip, error));
-    return MM_OK;
+    const mm_halves *h = &state->halves;
+    mm_halves_cut(context, h, call->source[0], call->workspace);
+    const char *from = mm_halves_first(h, call->source[0], call->workspace);
+    MM_TRY(run_taps(context, state, call, &state->middle, from, error));
+    if (!h->low)
+        return MM_OK;
+    return run_taps(context, state, call, &state->added, from + (h->low_offset - h->high_offset),
+                    error);
 }
 
 const mm_cpu_kernel mm_cpu_temporal_conv = {prepare_forward, run, discard};

@@ -44,7 +44,7 @@ mm_group_norm_layout mm_group_norm_plan(const mm_node *node, int threads)
     size_t row = (size_t)l.padded * sizeof(float);
     l.channel = (size_t)round_up((int64_t)moments, 64);
     l.scratch = l.channel + (size_t)l.instances * MM_NORM_ROWS * row;
-    l.bytes = l.scratch + (size_t)threads * MM_NORM_SCRATCH_ROWS * row;
+    l.bytes = l.scratch + (size_t)(threads * (MM_NORM_SCRATCH_ROWS + l.block_rows)) * row;
     return l;
 }
 
@@ -118,9 +118,11 @@ mm_attention_layout mm_attention_plan(const mm_node *node)
         describe_cross(&l, node);
     l.lanes = between(round_up(l.queries, LINE), LINE, MOST_LANES);
     l.padded = round_up(l.width, LINE);
-    l.gather = l.padded != l.width || l.keys * l.padded <= MOST_GATHERED;
+    l.narrow = node->source[0]->dtype == MM_BF16;
+    l.gather = l.narrow || l.padded != l.width || l.keys * l.padded <= MOST_GATHERED;
     l.key = take(&l, l.gather, l.keys, l.padded);
     l.value = take(&l, l.gather && !map, l.keys, l.padded);
+    l.widened = take(&l, l.narrow, l.lanes, l.padded);
     l.query = take(&l, key_gradient, l.lanes, l.padded);
     l.query_transposed = take(&l, true, l.width, l.lanes);
     l.dy = take(&l, key_gradient && !map, l.lanes, l.padded);
@@ -139,6 +141,16 @@ mm_status mm_prepare_group_norm(const mm_cpu_context *context, const mm_node *no
 {
     (void)error;
     out->workspace_bytes = mm_group_norm_plan(node, context->threads).bytes;
+    return MM_OK;
+}
+
+mm_status mm_prepare_layer_norm(const mm_cpu_context *context, const mm_node *node, mm_kernel *out,
+                                mm_error *error)
+{
+    (void)error;
+    size_t row = (size_t)last_dim(node) * sizeof(float);
+    if (node->dtype != MM_F32 || node->source[0]->dtype != MM_F32)
+        out->workspace_bytes = (size_t)context->threads * MM_LAYER_NORM_ROWS * row;
     return MM_OK;
 }
 

@@ -44,7 +44,7 @@ bool mm_infer_attention(mm_graph *g, mm_node *node)
         return false;
     node->shape = node->source[0]->shape;
     node->shape.dim[node->shape.rank - 1] = inner;
-    node->dtype = g->compute;
+    node->dtype = node->source[0]->dtype;
     return true;
 }
 

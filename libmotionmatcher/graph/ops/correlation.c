@@ -24,7 +24,7 @@ bool mm_infer_patch_correlation(mm_graph *g, mm_node *node)
         return mm_shape_fail(g, node, "a radius of %d is not in 1..%d", radius, MOST_RADIUS);
     int64_t patch = (2 * radius + 1) * (2 * radius + 1);
     node->shape = MM_SHAPE(map->dim[0], origins->dim[0], patch * patch);
-    node->dtype = g->compute;
+    node->dtype = MM_F32;
     return true;
 }
 

@@ -154,6 +154,34 @@ bool mm_gradient_dropout(mm_graph *g, mm_node *node, mm_node *dy, mm_node **grad
     return gradient[0] != NULL;
 }
 
+mm_node *mm_cast(mm_graph *g, mm_node *x, mm_dtype to)
+{
+    if (!x || x->dtype == to)
+        return x;
+    return unary(g, MM_OP_convert, x, &(mm_attributes){.convert = {to}});
+}
+
+static bool is_number_with_fraction(mm_dtype dtype)
+{
+    return dtype == MM_F32 || dtype == MM_BF16;
+}
+
+bool mm_infer_convert(mm_graph *g, mm_node *node)
+{
+    mm_dtype from = node->source[0]->dtype, to = node->attr.convert.to;
+    if (!is_number_with_fraction(from) || !is_number_with_fraction(to))
+        return mm_shape_fail(g, node, "from %s to %s", mm_dtype_name(from), mm_dtype_name(to));
+    mm_infer_like_first(g, node);
+    node->dtype = to;
+    return true;
+}
+
+bool mm_gradient_convert(mm_graph *g, mm_node *node, mm_node *dy, mm_node **gradient)
+{
+    gradient[0] = mm_cast(g, dy, node->source[0]->dtype);
+    return gradient[0] != NULL;
+}
+
 mm_node *mm_add_rows(mm_graph *g, mm_node *x, mm_node *rows)
 {
     return binary(g, MM_OP_add_rows, x, rows, NULL);

@@ -138,7 +138,7 @@ bool mm_infer_embedding(mm_graph *g, mm_node *node)
         return mm_shape_fail(g, node, "needs a table of rows and ids of type i64");
     node->shape = ids->shape;
     node->shape.dim[node->shape.rank++] = table->shape.dim[1];
-    node->dtype = g->compute;
+    node->dtype = table->dtype;
     return true;
 }
 
@@ -160,6 +160,6 @@ bool mm_infer_timestep_embedding(mm_graph *g, mm_node *node)
         (double)(channels / 2) <= (double)node->attr.timestep_embedding.downscale_freq_shift)
         return mm_shape_fail(g, node, "%lld channels are too few", (long long)channels);
     node->shape = MM_SHAPE(timesteps->shape.dim[0], channels);
-    node->dtype = g->compute;
+    node->dtype = MM_F32;
     return true;
 }

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "backends/cpu/simd/activations.h"
 
-#include "backends/cpu/simd/kernel.h"
-#include "backends/cpu/simd/vector.h"
+#include "backends/cpu/simd/elements.h"
 
 #define CHUNK 8192 /* elements of a task */
 
@@ -149,34 +148,51 @@ MM_SIMD_KERNEL(activation)
 {
     mm_activation_kind kind = call->node->attr.activation.kind;
     int64_t count = mm_shape_elements(&call->node->shape);
-    float *y = call->destination;
-    const float *x = call->source[0];
+    mm_elements x = mm_source(call, 0), y = mm_destination(call);
 #pragma omp parallel for schedule(static) if (count > CHUNK)
-    for (int64_t first = 0; first < count; first += CHUNK)
-        mm_activate(kind, y + first, x + first, mm_smaller(CHUNK, count - first));
+    for (int64_t first = 0; first < count; first += MM_PIECE) {
+        float scratch[MM_PIECE];
+        int64_t n = mm_smaller(MM_PIECE, count - first);
+        const float *from = mm_read(x, first, n, scratch);
+        float *to = mm_place(y, first, scratch);
+        mm_activate(kind, to, from, n);
+        mm_write(y, first, n, to);
+    }
 }
 
 MM_SIMD_KERNEL(activation_grad)
 {
     mm_activation_kind kind = call->node->attr.activation.kind;
     int64_t count = mm_shape_elements(&call->node->shape);
-    float *dx = call->destination;
-    const float *x = call->source[0], *dy = call->source[1];
+    mm_elements x = mm_source(call, 0), dy = mm_source(call, 1), dx = mm_destination(call);
 #pragma omp parallel for schedule(static) if (count > CHUNK)
-    for (int64_t first = 0; first < count; first += CHUNK)
-        mm_activate_grad(kind, dx + first, x + first, dy + first, mm_smaller(CHUNK, count - first));
+    for (int64_t first = 0; first < count; first += MM_PIECE) {
+        float scratch[2][MM_PIECE];
+        int64_t n = mm_smaller(MM_PIECE, count - first);
+        const float *from = mm_read(x, first, n, scratch[0]);
+        const float *slope = mm_read(dy, first, n, scratch[1]);
+        float *to = mm_place(dx, first, scratch[1]);
+        mm_activate_grad(kind, to, from, slope, n);
+        mm_write(dx, first, n, to);
+    }
 }
 
 MM_SIMD_KERNEL(geglu)
 {
     int64_t width = mm_last_dim(call->node);
     int64_t rows = width ? mm_shape_elements(&call->node->shape) / width : 0;
-    float *y = call->destination;
-    const float *x = call->source[0];
+    int64_t pieces = mm_ceil_div(width, MM_PIECE);
+    mm_elements x = mm_source(call, 0), y = mm_destination(call);
 #pragma omp parallel for schedule(static) if (rows * width > CHUNK)
-    for (int64_t row = 0; row < rows; row++) {
-        const float *value = x + row * 2 * width, *gate = value + width;
-        map_times(gelu, y + row * width, gate, value, width);
+    for (int64_t i = 0; i < rows * pieces; i++) {
+        float scratch[2][MM_PIECE];
+        int64_t row = i / pieces, first = i % pieces * MM_PIECE;
+        int64_t n = mm_smaller(MM_PIECE, width - first), at = row * 2 * width + first;
+        const float *value = mm_read(x, at, n, scratch[0]);
+        const float *gate = mm_read(x, at + width, n, scratch[1]);
+        float *to = mm_place(y, row * width + first, scratch[1]);
+        map_times(gelu, to, gate, value, n);
+        mm_write(y, row * width + first, n, to);
     }
 }
 
@@ -187,21 +203,26 @@ MM_INLINE void geglu_slopes(mm_vec value, mm_vec gate, mm_vec dy, mm_vec *dvalue
     *dgate = dy * value * (normal + gate * density);
 }
 
-static void geglu_grad_row(float *dx, const float *x, const float *dy, int64_t width)
+typedef struct geglu_piece {
+    const float *value, *gate, *dy;
+    float *dvalue, *dgate;
+} geglu_piece;
+
+static void geglu_grad_piece(geglu_piece p, int64_t count)
 {
     mm_vec dvalue, dgate;
     int64_t i = 0;
-    for (; i + MM_LANES <= width; i += MM_LANES) {
-        geglu_slopes(mm_load(x + i), mm_load(x + width + i), mm_load(dy + i), &dvalue, &dgate);
-        mm_store(dx + i, dvalue);
-        mm_store(dx + width + i, dgate);
+    for (; i + MM_LANES <= count; i += MM_LANES) {
+        geglu_slopes(mm_load(p.value + i), mm_load(p.gate + i), mm_load(p.dy + i), &dvalue, &dgate);
+        mm_store(p.dvalue + i, dvalue);
+        mm_store(p.dgate + i, dgate);
     }
-    int64_t rest = width - i;
+    int64_t rest = count - i;
     if (rest) {
-        geglu_slopes(mm_load_part(x + i, rest), mm_load_part(x + width + i, rest),
-                     mm_load_part(dy + i, rest), &dvalue, &dgate);
-        mm_store_part(dx + i, dvalue, rest);
-        mm_store_part(dx + width + i, dgate, rest);
+        geglu_slopes(mm_load_part(p.value + i, rest), mm_load_part(p.gate + i, rest),
+                     mm_load_part(p.dy + i, rest), &dvalue, &dgate);
+        mm_store_part(p.dvalue + i, dvalue, rest);
+        mm_store_part(p.dgate + i, dgate, rest);
     }
 }
 
@@ -209,9 +230,20 @@ MM_SIMD_KERNEL(geglu_grad)
 {
     int64_t width = mm_last_dim(call->node) / 2;
     int64_t rows = width ? mm_shape_elements(&call->node->shape) / (2 * width) : 0;
-    float *dx = call->destination;
-    const float *x = call->source[0], *dy = call->source[1];
+    int64_t pieces = mm_ceil_div(width, MM_PIECE);
+    mm_elements x = mm_source(call, 0), dy = mm_source(call, 1), dx = mm_destination(call);
 #pragma omp parallel for schedule(static) if (rows * width > CHUNK)
-    for (int64_t row = 0; row < rows; row++)
-        geglu_grad_row(dx + row * 2 * width, x + row * 2 * width, dy + row * width, width);
+    for (int64_t i = 0; i < rows * pieces; i++) {
+        float scratch[3][MM_PIECE];
+        int64_t row = i / pieces, first = i % pieces * MM_PIECE;
+        int64_t n = mm_smaller(MM_PIECE, width - first), at = row * 2 * width + first;
+        geglu_piece piece = {.value = mm_read(x, at, n, scratch[0]),
+                             .gate = mm_read(x, at + width, n, scratch[1]),
+                             .dy = mm_read(dy, row * width + first, n, scratch[2]),
+                             .dvalue = mm_place(dx, at, scratch[0]),
+                             .dgate = mm_place(dx, at + width, scratch[1])};
+        geglu_grad_piece(piece, n);
+        mm_write(dx, at, n, piece.dvalue);
+        mm_write(dx, at + width, n, piece.dgate);
+    }
 }

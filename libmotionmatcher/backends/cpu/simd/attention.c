@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "backends/cpu/simd/attention_tile.h"
 #include "backends/cpu/simd/product.h"
-#include "backends/cpu/simd/vector.h"
 
 /* output[count, padded] = score^T value, not yet divided by the sums */
 static void weigh_values(const mm_attention_tile *tile)
@@ -21,17 +20,20 @@ static void weigh_values(const mm_attention_tile *tile)
     });
 }
 
-static void write_output(const mm_attention_tile *tile, float *y)
+static void write_output(const mm_attention_tile *tile, mm_elements y)
 {
     const mm_attention_layout *l = &tile->job->layout;
-    const float *output = tile->scratch + l->output, *sum = tile->scratch + l->sum;
+    float *output = tile->scratch + l->output;
+    const float *sum = tile->scratch + l->sum;
     int64_t row = l->heads * l->width;
-    y += mm_attention_row(l, l->queries, tile->sequence, tile->first) * row + tile->head * l->width;
-    for (int64_t q = 0; q < tile->count; q++, y += l->inner * row, output += l->padded) {
-        float reciprocal = 1.0f / sum[q];
+    int64_t at = mm_attention_row(l, l->queries, tile->sequence, tile->first) * row;
+    at += tile->head * l->width;
+    for (int64_t q = 0; q < tile->count; q++, at += l->inner * row, output += l->padded) {
+        float reciprocal = 1.0f / sum[q], *to = mm_place(y, at, output);
 #pragma omp simd
         for (int64_t d = 0; d < l->width; d++)
-            y[d] = output[d] * reciprocal;
+            to[d] = output[d] * reciprocal;
+        mm_write(y, at, l->width, to);
     }
 }
 
@@ -53,7 +55,7 @@ static void attend(const mm_kernel_call *call)
                               tile.scratch + l->query_transposed, NULL);
             mm_attention_score(&tile);
             weigh_values(&tile);
-            write_output(&tile, call->destination);
+            write_output(&tile, mm_destination(call));
         }
     }
 }

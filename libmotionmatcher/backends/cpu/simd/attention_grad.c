@@ -2,18 +2,17 @@
 /* Probabilities are computed again, a tile at a time; nothing was kept from the forward pass. */
 #include "backends/cpu/simd/attention_tile.h"
 #include "backends/cpu/simd/product.h"
-#include "backends/cpu/simd/vector.h"
 
 typedef struct gradient_job {
     mm_attention attention;
-    const float *dy;
-    float *dx;
+    mm_elements dy, dx;
     bool of_map; /* dy is the gradient of the averaged probabilities */
 } gradient_job;
 
-static gradient_job gradient_job_of(const mm_kernel_call *call, const float *dy, bool of_map)
+static gradient_job gradient_job_of(const mm_kernel_call *call, int dy, bool of_map)
 {
-    return (gradient_job){mm_attention_job(call), dy, call->destination, of_map};
+    return (gradient_job){mm_attention_job(call), mm_source(call, dy), mm_destination(call),
+                          of_map};
 }
 
 /* slope[keys, lanes] = value dy^T: the probabilities' gradients */
@@ -59,7 +58,7 @@ static void differentiate_scores(const gradient_job *job, const mm_attention_til
     mm_attention_score(tile);
     mm_attention_normalise(tile);
     if (job->of_map) {
-        load_map(tile, job->dy);
+        load_map(tile, job->dy.data);
     } else {
         mm_attention_load(tile, job->dy, l->heads * l->width, 1.0f, scratch + l->dy_transposed,
                           keys_too ? scratch + l->dy : NULL);
@@ -86,11 +85,14 @@ static void write_query_gradient(const gradient_job *job, const mm_attention_til
         .c_row = l->padded,
     });
     int64_t row = mm_attention_row(l, l->queries, tile->sequence, tile->first);
-    float *dq = job->dx + row * l->query_row + tile->head * l->width;
-    for (int64_t q = 0; q < tile->count; q++, dq += l->inner * l->query_row, output += l->padded)
+    int64_t at = row * l->query_row + tile->head * l->width;
+    for (int64_t q = 0; q < tile->count; q++, at += l->inner * l->query_row, output += l->padded) {
+        float *dq = mm_place(job->dx, at, output);
 #pragma omp simd
         for (int64_t d = 0; d < l->width; d++)
             dq[d] = output[d] * job->attention.scale;
+        mm_write(job->dx, at, l->width, dq);
+    }
 }
 
 /* to[keys, padded] += weights[keys, lanes] rows[lanes, padded] */
@@ -113,16 +115,20 @@ static void add_to_keys(const mm_attention_tile *tile, size_t weights, size_t ro
 }
 
 /* The sums of a sequence and head go where its keys or values lie; `from` NULL: zeros. */
-static void write_key_rows(const mm_attention_tile *tile, float *dx, const float *from)
+static void write_key_rows(const mm_attention_tile *tile, mm_elements dx, int64_t column,
+                           const float *from)
 {
     const mm_attention_layout *l = &tile->job->layout;
-    size_t bytes = (size_t)l->width * sizeof(float);
-    dx += mm_attention_row(l, l->keys, tile->sequence, 0) * l->key_row + tile->head * l->width;
-    for (int64_t k = 0; k < l->keys; k++, dx += l->inner * l->key_row) {
-        if (from)
-            memcpy(dx, from + k * l->padded, bytes);
+    size_t element = dx.narrow ? sizeof(uint16_t) : sizeof(float);
+    int64_t at = mm_attention_row(l, l->keys, tile->sequence, 0) * l->key_row;
+    at += tile->head * l->width + column;
+    for (int64_t k = 0; k < l->keys; k++, at += l->inner * l->key_row) {
+        if (!from)
+            memset((char *)dx.data + (size_t)at * element, 0, (size_t)l->width * element);
+        else if (dx.narrow)
+            mm_write(dx, at, l->width, from + k * l->padded);
         else
-            memset(dx, 0, bytes);
+            memcpy((float *)dx.data + at, from + k * l->padded, (size_t)l->width * element);
     }
 }
 
@@ -144,13 +150,13 @@ static void differentiate_head(const gradient_job *job, mm_attention_tile *tile,
         if (!job->of_map)
             add_to_keys(tile, l->score, l->dy, l->value_slope);
     }
-    write_key_rows(tile, job->dx + l->key_column, key_slope);
-    write_key_rows(tile, job->dx + l->value_column, job->of_map ? NULL : value_slope);
+    write_key_rows(tile, job->dx, l->key_column, key_slope);
+    write_key_rows(tile, job->dx, l->value_column, job->of_map ? NULL : value_slope);
 }
 
 static void differentiate_self(const mm_kernel_call *call, bool of_map)
 {
-    gradient_job job = gradient_job_of(call, call->source[1], of_map);
+    gradient_job job = gradient_job_of(call, 1, of_map);
     const mm_attention_layout *l = &job.attention.layout;
 #pragma omp parallel
     {
@@ -164,7 +170,7 @@ static void differentiate_self(const mm_kernel_call *call, bool of_map)
 
 static void differentiate_cross(const mm_kernel_call *call, bool of_map)
 {
-    gradient_job job = gradient_job_of(call, call->source[2], of_map);
+    gradient_job job = gradient_job_of(call, 2, of_map);
     const mm_attention_layout *l = &job.attention.layout;
     int64_t tiles = mm_attention_tiles(l), tasks = l->sequences * l->heads * tiles;
 #pragma omp parallel

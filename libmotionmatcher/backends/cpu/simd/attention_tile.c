@@ -4,7 +4,6 @@
 #include <math.h>
 
 #include "backends/cpu/simd/product.h"
-#include "backends/cpu/simd/vector.h"
 
 #define UNROLL 4 /* independent chains of maxima and sums */
 
@@ -15,10 +14,8 @@ mm_attention mm_attention_job(const mm_kernel_call *call)
     bool cross = node->op == MM_OP_cross_attention || node->op == MM_OP_cross_attention_grad ||
                  node->op == MM_OP_cross_attention_map ||
                  node->op == MM_OP_cross_attention_map_grad;
-    const float *keys = call->source[cross ? 1 : 0];
-    job.query = call->source[0];
-    job.key = keys + job.layout.key_column;
-    job.value = keys + job.layout.value_column;
+    job.query = mm_source(call, 0);
+    job.key = mm_source(call, cross ? 1 : 0);
     job.causal = !cross && node->attr.attention.causal;
     job.scale = (float)(1.0 / sqrt((double)job.layout.width));
     return job;
@@ -78,6 +75,29 @@ static void copy_scaled(mm_rows from, int64_t rows, int64_t columns, float facto
     }
 }
 
+static void widen_rows(const uint16_t *from, int64_t stride, int64_t rows, int64_t columns,
+                       float *to, int64_t to_row)
+{
+    for (int64_t i = 0; i < rows; i++, from += stride, to += to_row) {
+        mm_widen(to, from, columns);
+        for (int64_t j = columns; j < to_row; j++)
+            to[j] = 0.0f;
+    }
+}
+
+/* Copies a sequence's keys or values from `offset` of the matrix close together. */
+static void gather(const mm_attention *job, int64_t offset, float *to)
+{
+    const mm_attention_layout *l = &job->layout;
+    int64_t stride = l->inner * l->key_row;
+    if (job->key.narrow)
+        widen_rows((const uint16_t *)job->key.data + offset, stride, l->keys, l->width, to,
+                   l->padded);
+    else
+        copy_scaled((mm_rows){(const float *)job->key.data + offset, stride}, l->keys, l->width,
+                    1.0f, to, l->padded);
+}
+
 /* Keys and values of a sequence and head, as they lie or copied close together. */
 static void find_keys(mm_attention_tile *tile)
 {
@@ -85,17 +105,17 @@ static void find_keys(mm_attention_tile *tile)
     const mm_attention_layout *l = &job->layout;
     int64_t row = mm_attention_row(l, l->keys, tile->sequence, 0);
     int64_t offset = row * l->key_row + tile->head * l->width, stride = l->inner * l->key_row;
-    mm_rows key = {job->key + offset, stride}, value = {job->value + offset, stride};
+    int64_t key = offset + l->key_column, value = offset + l->value_column;
     if (!l->gather) {
-        tile->key = key;
-        tile->value = value;
+        tile->key = (mm_rows){(const float *)job->key.data + key, stride};
+        tile->value = (mm_rows){(const float *)job->key.data + value, stride};
         return;
     }
     tile->key = (mm_rows){tile->scratch + l->key, l->padded};
     tile->value = (mm_rows){tile->scratch + l->value, l->padded};
-    copy_scaled(key, l->keys, l->width, 1.0f, tile->scratch + l->key, l->padded);
+    gather(job, key, tile->scratch + l->key);
     if (l->value)
-        copy_scaled(value, l->keys, l->width, 1.0f, tile->scratch + l->value, l->padded);
+        gather(job, value, tile->scratch + l->value);
 }
 
 void mm_attention_seek(mm_attention_tile *tile, int64_t sequence, int64_t head, int64_t first)
@@ -112,12 +132,25 @@ void mm_attention_seek(mm_attention_tile *tile, int64_t sequence, int64_t head, 
     tile->held = wanted;
 }
 
-void mm_attention_load(const mm_attention_tile *tile, const float *from, int64_t row, float factor,
-                       float *transposed, float *straight)
+/* The tile's rows of a matrix like the queries'. */
+static mm_rows rows_of(const mm_attention_tile *tile, mm_elements from, int64_t row)
 {
     const mm_attention_layout *l = &tile->job->layout;
     int64_t first = mm_attention_row(l, l->queries, tile->sequence, tile->first);
-    mm_rows rows = {from + first * row + tile->head * l->width, l->inner * row};
+    int64_t offset = first * row + tile->head * l->width, stride = l->inner * row;
+    if (!from.narrow)
+        return (mm_rows){(const float *)from.data + offset, stride};
+    float *widened = tile->scratch + l->widened;
+    widen_rows((const uint16_t *)from.data + offset, stride, tile->count, l->width, widened,
+               l->padded);
+    return (mm_rows){widened, l->padded};
+}
+
+void mm_attention_load(const mm_attention_tile *tile, mm_elements from, int64_t row, float factor,
+                       float *transposed, float *straight)
+{
+    const mm_attention_layout *l = &tile->job->layout;
+    mm_rows rows = rows_of(tile, from, row);
     transpose(rows, tile->count, l->width, factor, transposed, l->lanes);
     if (tile->count < l->lanes)
         for (int64_t d = 0; d < l->width; d++)

@@ -7,12 +7,12 @@
 #ifndef MM_BACKENDS_CPU_SIMD_ATTENTION_TILE_H
 #define MM_BACKENDS_CPU_SIMD_ATTENTION_TILE_H
 
-#include "backends/cpu/simd/kernel.h"
+#include "backends/cpu/simd/elements.h"
 #include "backends/cpu/simd/workspace.h"
 
 typedef struct mm_attention {
     mm_attention_layout layout;
-    const float *query, *key, *value; /* of the first sequence and head */
+    mm_elements query, key; /* matrices; a row of the latter holds keys and values */
     float scale;
     bool causal;
     float *workspace;
@@ -49,7 +49,7 @@ mm_attention_tile mm_attention_begin(const mm_attention *job);
 void mm_attention_seek(mm_attention_tile *tile, int64_t sequence, int64_t head, int64_t first);
 /* Copies the tile's rows of `from` (rows like the queries', of row length `row`), times `factor`,
    to transposed[width, lanes], zero beyond the count, and if set to straight[lanes, padded]. */
-void mm_attention_load(const mm_attention_tile *tile, const float *from, int64_t row, float factor,
+void mm_attention_load(const mm_attention_tile *tile, mm_elements from, int64_t row, float factor,
                        float *transposed, float *straight);
 /* From the transposed queries: score = e^(s - max s), sum = their sum for each query. */
 void mm_attention_score(const mm_attention_tile *tile);

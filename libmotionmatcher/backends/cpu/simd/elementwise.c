@@ -1,29 +1,44 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <immintrin.h>
 
-#include "backends/cpu/simd/kernel.h"
-#include "backends/cpu/simd/vector.h"
+#include "backends/cpu/simd/elements.h"
 
 #define CHUNK 8192 /* elements of a task */
 
 MM_SIMD_KERNEL(add)
 {
     int64_t count = mm_shape_elements(&call->node->shape);
-    float *y = call->destination;
-    const float *a = call->source[0], *b = call->source[1];
-#pragma omp parallel for simd schedule(static) if (count > CHUNK)
-    for (int64_t i = 0; i < count; i++)
-        y[i] = a[i] + b[i];
+    mm_elements a = mm_source(call, 0), b = mm_source(call, 1), y = mm_destination(call);
+#pragma omp parallel for schedule(static) if (count > CHUNK)
+    for (int64_t first = 0; first < count; first += MM_PIECE) {
+        float scratch[3][MM_PIECE];
+        int64_t n = mm_smaller(MM_PIECE, count - first);
+        const float *left = mm_read(a, first, n, scratch[0]);
+        const float *right = mm_read(b, first, n, scratch[1]);
+        float *sum = mm_place(y, first, scratch[2]);
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            sum[i] = left[i] + right[i];
+        mm_write(y, first, n, sum);
+    }
 }
 
 MM_SIMD_KERNEL(scale)
 {
     int64_t count = mm_shape_elements(&call->node->shape);
-    float factor = call->node->attr.scale.factor, *y = call->destination;
-    const float *x = call->source[0];
-#pragma omp parallel for simd schedule(static) if (count > CHUNK)
-    for (int64_t i = 0; i < count; i++)
-        y[i] = factor * x[i];
+    float factor = call->node->attr.scale.factor;
+    mm_elements x = mm_source(call, 0), y = mm_destination(call);
+#pragma omp parallel for schedule(static) if (count > CHUNK)
+    for (int64_t first = 0; first < count; first += MM_PIECE) {
+        float scratch[2][MM_PIECE];
+        int64_t n = mm_smaller(MM_PIECE, count - first);
+        const float *from = mm_read(x, first, n, scratch[0]);
+        float *to = mm_place(y, first, scratch[1]);
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            to[i] = factor * from[i];
+        mm_write(y, first, n, to);
+    }
 }
 
 MM_SIMD_KERNEL(combine)
@@ -74,15 +89,20 @@ MM_SIMD_KERNEL(add_rows)
         return;
     int64_t rows = count / channels;
     int64_t run = rows / (mm_shape_elements(&call->node->source[1]->shape) / channels);
-    float *y = call->destination;
-    const float *x = call->source[0], *added = call->source[1];
+    int64_t pieces = mm_ceil_div(channels, MM_PIECE);
+    mm_elements x = mm_source(call, 0), added = mm_source(call, 1), y = mm_destination(call);
 #pragma omp parallel for schedule(static) if (count > CHUNK)
-    for (int64_t row = 0; row < rows; row++) {
-        const float *from = x + row * channels, *with = added + row / run * channels;
-        float *to = y + row * channels;
+    for (int64_t i = 0; i < rows * pieces; i++) {
+        float scratch[3][MM_PIECE];
+        int64_t row = i / pieces, first = i % pieces * MM_PIECE;
+        int64_t n = mm_smaller(MM_PIECE, channels - first);
+        const float *from = mm_read(x, row * channels + first, n, scratch[0]);
+        const float *with = mm_read(added, row / run * channels + first, n, scratch[1]);
+        float *to = mm_place(y, row * channels + first, scratch[2]);
 #pragma omp simd
-        for (int64_t c = 0; c < channels; c++)
+        for (int64_t c = 0; c < n; c++)
             to[c] = from[c] + with[c];
+        mm_write(y, row * channels + first, n, to);
     }
 }
 
@@ -212,9 +232,14 @@ MM_SIMD_KERNEL(dropout)
     float probability = call->node->attr.dropout.probability;
     dropout_job job = {philox_key_of(call->source[1], call->node->attr.dropout.stream), probability,
                        1.0f - probability};
-    float *y = call->destination;
-    const float *x = call->source[0];
+    mm_elements x = mm_source(call, 0), y = mm_destination(call);
 #pragma omp parallel for schedule(static) if (count > CHUNK)
-    for (int64_t first = 0; first < count; first += CHUNK)
-        drop_run(&job, y + first, x + first, first, mm_smaller(CHUNK, count - first));
+    for (int64_t first = 0; first < count; first += MM_PIECE) {
+        float scratch[MM_PIECE];
+        int64_t n = mm_smaller(MM_PIECE, count - first);
+        const float *from = mm_read(x, first, n, scratch);
+        float *to = mm_place(y, first, scratch);
+        drop_run(&job, to, from, first, n);
+        mm_write(y, first, n, to);
+    }
 }

@@ -2,14 +2,13 @@
 #include <math.h>
 
 #include "backends/cpu/simd/activations.h"
-#include "backends/cpu/simd/kernel.h"
-#include "backends/cpu/simd/vector.h"
+#include "backends/cpu/simd/elements.h"
 #include "backends/cpu/simd/workspace.h"
 
 typedef struct group_norm {
     mm_group_norm_layout layout;
-    const float *x, *weight, *bias, *dy;
-    float *y; /* the output, or the gradient */
+    mm_elements x, dy, y; /* y: the output, or the gradient */
+    const float *weight, *bias;
     float eps;
     mm_activation_kind activation;
     double *moments;
@@ -19,17 +18,17 @@ typedef struct group_norm {
 /* Rows of `channel`, per instance. */
 enum { MEAN, SLOPE, SHIFT, INVERSE, DROP_CONSTANT, DROP_SLOPE };
 
-static group_norm group_norm_of(const mm_kernel_call *call, int threads, const float *dy)
+static group_norm group_norm_of(const mm_kernel_call *call, int threads)
 {
     mm_group_norm_layout layout = mm_group_norm_plan(call->node, threads);
     char *workspace = call->workspace;
     return (group_norm){
         .layout = layout,
-        .x = call->source[0],
+        .x = mm_source(call, 0),
         .weight = call->source[1],
         .bias = call->source[2],
-        .dy = dy,
-        .y = call->destination,
+        .dy = mm_source(call, 3),
+        .y = mm_destination(call),
         .eps = call->node->attr.group_norm.eps,
         .activation = call->node->attr.group_norm.activation,
         .moments = (double *)(void *)(workspace + layout.moments),
@@ -49,9 +48,13 @@ static float *channel_of(const group_norm *job, int64_t instance, int row)
     return job->channel + (instance * MM_NORM_ROWS + row) * job->layout.padded;
 }
 
+/* The thread's rows; those from BLOCK on hold a block of x that had to be widened. */
+enum { FIRST, SECOND, THIRD, SLOPES, RESULT, BLOCK };
+
 static float *scratch_of(const group_norm *job, int row)
 {
-    return job->scratch + (mm_thread_number() * MM_NORM_SCRATCH_ROWS + row) * job->layout.padded;
+    int64_t rows = MM_NORM_SCRATCH_ROWS + job->layout.block_rows;
+    return job->scratch + (mm_thread_number() * rows + row) * job->layout.padded;
 }
 
 static int64_t rows_of(const group_norm *job, int64_t block)
@@ -118,8 +121,9 @@ static void measure(const group_norm *job, int64_t instance, int64_t block)
 {
     const mm_group_norm_layout *l = &job->layout;
     int64_t rows = rows_of(job, block), width = l->channels / l->groups;
-    const float *x = job->x + offset_of(job, instance, block);
-    float *sum = scratch_of(job, 0), *mean = scratch_of(job, 1);
+    const float *x = mm_read(job->x, offset_of(job, instance, block), rows * l->channels,
+                             scratch_of(job, BLOCK));
+    float *sum = scratch_of(job, FIRST), *mean = scratch_of(job, SECOND);
     double *moments = moments_of(job, instance, block);
     size_t bytes = (size_t)l->channels * sizeof(*sum);
     memset(sum, 0, bytes);
@@ -193,10 +197,13 @@ static void normalise(const group_norm *job, int64_t instance, int64_t block)
     const float *mean = channel_of(job, instance, MEAN);
     const float *slope = channel_of(job, instance, SLOPE);
     const float *shift = channel_of(job, instance, SHIFT);
-    float *z = scratch_of(job, 0);
+    float *z = scratch_of(job, FIRST);
     for (int64_t row = 0; row < rows_of(job, block); row++, offset += channels) {
-        normalise_row(z, job->x + offset, mean, slope, shift, channels);
-        mm_activate(job->activation, job->y + offset, z, channels);
+        const float *x = mm_read(job->x, offset, channels, scratch_of(job, BLOCK));
+        float *y = mm_place(job->y, offset, scratch_of(job, RESULT));
+        normalise_row(z, x, mean, slope, shift, channels);
+        mm_activate(job->activation, y, z, channels);
+        mm_write(job->y, offset, channels, y);
     }
 }
 
@@ -226,15 +233,19 @@ static void measure_slopes(const group_norm *job, int64_t instance, int64_t bloc
     int64_t offset = offset_of(job, instance, block), width = l->channels / l->groups;
     const float *mean = channel_of(job, instance, MEAN);
     const float *inverse = channel_of(job, instance, INVERSE);
-    slope_sums sums = {scratch_of(job, 1), scratch_of(job, 2)};
-    float *z = scratch_of(job, 0);
+    slope_sums sums = {scratch_of(job, SECOND), scratch_of(job, THIRD)};
+    float *z = scratch_of(job, FIRST);
     memset(sums.gradient, 0, (size_t)l->channels * sizeof(float));
     memset(sums.product, 0, (size_t)l->channels * sizeof(float));
     for (int64_t row = 0; row < rows_of(job, block); row++, offset += l->channels) {
-        normalise_row(z, job->x + offset, mean, channel_of(job, instance, SLOPE),
+        const float *x = mm_read(job->x, offset, l->channels, scratch_of(job, BLOCK));
+        const float *dy = mm_read(job->dy, offset, l->channels, scratch_of(job, SLOPES));
+        float *y = mm_place(job->y, offset, scratch_of(job, RESULT));
+        normalise_row(z, x, mean, channel_of(job, instance, SLOPE),
                       channel_of(job, instance, SHIFT), l->channels);
-        mm_activate_grad(job->activation, job->y + offset, z, job->dy + offset, l->channels);
-        slope_row(job->y + offset, job->x + offset, job->weight, mean, inverse, sums, l->channels);
+        mm_activate_grad(job->activation, y, z, dy, l->channels);
+        slope_row(y, x, job->weight, mean, inverse, sums, l->channels);
+        mm_write(job->y, offset, l->channels, y);
     }
     double *moments = moments_of(job, instance, block);
     for (int64_t g = 0; g < l->groups; g++) {
@@ -271,11 +282,13 @@ static void finish_slopes(const group_norm *job, int64_t instance, int64_t block
     const float *restrict constant = channel_of(job, instance, DROP_CONSTANT);
     const float *restrict slope = channel_of(job, instance, DROP_SLOPE);
     for (int64_t row = 0; row < rows_of(job, block); row++, offset += channels) {
-        const float *restrict x = job->x + offset;
-        float *restrict y = job->y + offset;
+        const float *restrict x = mm_read(job->x, offset, channels, scratch_of(job, BLOCK));
+        const float *before = mm_read(job->y, offset, channels, scratch_of(job, RESULT));
+        float *y = mm_place(job->y, offset, scratch_of(job, RESULT));
 #pragma omp simd
         for (int64_t c = 0; c < channels; c++)
-            y[c] = y[c] * inverse[c] - constant[c] - (x[c] - mean[c]) * slope[c];
+            y[c] = before[c] * inverse[c] - constant[c] - (x[c] - mean[c]) * slope[c];
+        mm_write(job->y, offset, channels, y);
     }
 }
 
@@ -320,7 +333,7 @@ static bool share_instances(int64_t instances, int threads)
 
 MM_SIMD_KERNEL(group_norm)
 {
-    group_norm job = group_norm_of(call, threads, NULL);
+    group_norm job = group_norm_of(call, threads);
     int64_t instances = job.layout.instances;
     if (!share_instances(instances, threads)) {
         three_steps(&job, measure, settle, normalise);
@@ -333,7 +346,7 @@ MM_SIMD_KERNEL(group_norm)
 
 MM_SIMD_KERNEL(group_norm_grad)
 {
-    group_norm job = group_norm_of(call, threads, call->source[3]);
+    group_norm job = group_norm_of(call, threads);
     int64_t instances = job.layout.instances, blocks = job.layout.blocks;
     if (!share_instances(instances, threads)) {
 #pragma omp parallel for schedule(static)
@@ -402,20 +415,32 @@ static void layer_norm_row(float *y, const float *x, const float *weight, const 
         y[c] = (x[c] - mean) * inverse * weight[c] + bias[c];
 }
 
+/* A thread's rows for what is not f32. */
+static float *layer_norm_scratch(const mm_kernel_call *call, int64_t channels)
+{
+    float *scratch = call->workspace;
+    return scratch ? scratch + mm_thread_number() * MM_LAYER_NORM_ROWS * channels : NULL;
+}
+
 MM_SIMD_KERNEL(layer_norm)
 {
     int64_t channels = mm_last_dim(call->node), count = mm_shape_elements(&call->node->shape);
-    float eps = call->node->attr.layer_norm.eps, *y = call->destination;
-    const float *x = call->source[0], *weight = call->source[1], *bias = call->source[2];
+    float eps = call->node->attr.layer_norm.eps;
+    const float *weight = call->source[1], *bias = call->source[2];
+    mm_elements x = mm_source(call, 0), y = mm_destination(call);
     int64_t rows = channels ? count / channels : 0;
 #pragma omp parallel for schedule(static) if (count > 16 * RUN)
-    for (int64_t row = 0; row < rows; row++)
-        layer_norm_row(y + row * channels, x + row * channels, weight, bias, eps, channels);
+    for (int64_t row = 0; row < rows; row++) {
+        float *scratch = layer_norm_scratch(call, channels);
+        const float *from = mm_read(x, row * channels, channels, scratch);
+        float *to = mm_place(y, row * channels, scratch);
+        layer_norm_row(to, from, weight, bias, eps, channels);
+        mm_write(y, row * channels, channels, to);
+    }
 }
 
-static void layer_norm_grad_row(float *restrict dx, const float *restrict x,
-                                const float *restrict weight, const float *restrict dy, float eps,
-                                int64_t channels)
+static void layer_norm_grad_row(float *dx, const float *restrict x, const float *restrict weight,
+                                const float *dy, float eps, int64_t channels)
 {
     float mean, inverse;
     row_moments(x, channels, eps, &mean, &inverse);
@@ -442,11 +467,17 @@ static void layer_norm_grad_row(float *restrict dx, const float *restrict x,
 MM_SIMD_KERNEL(layer_norm_grad)
 {
     int64_t channels = mm_last_dim(call->node), count = mm_shape_elements(&call->node->shape);
-    float eps = call->node->attr.layer_norm.eps, *dx = call->destination;
-    const float *x = call->source[0], *weight = call->source[1], *dy = call->source[2];
+    float eps = call->node->attr.layer_norm.eps;
+    const float *weight = call->source[1];
+    mm_elements x = mm_source(call, 0), dy = mm_source(call, 2), dx = mm_destination(call);
     int64_t rows = channels ? count / channels : 0;
 #pragma omp parallel for schedule(static) if (count > 16 * RUN)
-    for (int64_t row = 0; row < rows; row++)
-        layer_norm_grad_row(dx + row * channels, x + row * channels, weight, dy + row * channels,
-                            eps, channels);
+    for (int64_t row = 0; row < rows; row++) {
+        float *scratch = layer_norm_scratch(call, channels);
+        const float *from = mm_read(x, row * channels, channels, scratch);
+        const float *slope = mm_read(dy, row * channels, channels, scratch + channels);
+        float *to = mm_place(dx, row * channels, scratch + channels);
+        layer_norm_grad_row(to, from, weight, slope, eps, channels);
+        mm_write(dx, row * channels, channels, to);
+    }
 }

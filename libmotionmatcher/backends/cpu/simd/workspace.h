@@ -18,11 +18,13 @@ typedef struct mm_group_norm_layout {
     int64_t padded;     /* channels, rounded up */
     size_t moments;     /* double [instances, blocks, groups, 2] */
     size_t channel;     /* float [instances, MM_NORM_ROWS, padded] */
-    size_t scratch;     /* float [threads, MM_NORM_SCRATCH_ROWS, padded] */
+    size_t scratch;     /* float [threads, MM_NORM_SCRATCH_ROWS + block_rows, padded] */
     size_t bytes;
 } mm_group_norm_layout;
 #define MM_NORM_ROWS 6
-#define MM_NORM_SCRATCH_ROWS 3
+#define MM_NORM_SCRATCH_ROWS 5
+
+#define MM_LAYER_NORM_ROWS 2 /* floats [threads, MM_LAYER_NORM_ROWS, channels] */
 
 mm_group_norm_layout mm_group_norm_plan(const mm_node *node, int threads);
 
@@ -48,12 +50,14 @@ typedef struct mm_attention_layout {
     int64_t heads, width;
     int64_t lanes;
     int64_t padded;                   /* width rounded up */
-    int64_t query_row, key_row;       /* floats of a row of the matrices given */
+    int64_t query_row, key_row;       /* elements of a row of the matrices given */
     int64_t key_column, value_column; /* where keys and values begin in a row */
+    bool narrow;                      /* the matrices given are bf16 */
     bool gather;                      /* keys and values are copied, rows of `padded` */
     size_t key, value;                /* [keys, padded], if gathered */
     size_t query, query_transposed;   /* [lanes, padded], [width, lanes] */
     size_t dy, dy_transposed;         /* likewise */
+    size_t widened;                   /* [lanes, padded] */
     size_t score, slope;              /* [keys, lanes] */
     size_t output;                    /* [lanes, padded] */
     size_t key_slope, value_slope;    /* [keys, padded] */
