@@ -17,7 +17,7 @@ from mm_eval import events, run
 
 FIXTURES = pathlib.Path(sys.argv[2]).resolve()
 WRITER = sys.argv[3]
-MODEL = FIXTURES / "quickstart-model"
+MODEL, CLIP = FIXTURES / "quickstart-model", FIXTURES / "evaluation/clip"
 SKIPPED = 77
 FEATURES = ["--width", 32, "--height", 32, "--num-frames", 4, "--seed", 1, "--threads", 1,
             "--spatial-scale-factor", 2, "--temporal-scale-factor", 2]
@@ -145,15 +145,25 @@ class MotionDiscrepancy(unittest.TestCase):
         self.refuse(3, "no videos in this folder", PATH / "empty")
         self.refuse(3, "nowhere.avi", "--reference", PATH / "nowhere.avi", video)
         self.refuse(3, "one frame", "--reference", PATH / "one.avi", video)
-        self.refuse(3, "a directory", "--tracker-model", MODEL, video)
+        self.refuse(3, "a directory", "--tracker-model", CLIP, video)
         self.refuse(3, "not the weights of CoTracker3", "--tracker-model",
-                    MODEL / "text_encoder/model.safetensors", video)
+                    CLIP / "model.safetensors", video)
         self.refuse(1, "narrow.safetensors", "--save-tracks", TRACKER, video)
         self.refuse(5, "memory budget", "--memory-budget", "10M", video)
         done = run("motion-discrepancy", "--tracker-model", TRACKER, video, code=2)
         self.assertIn("--reference", done.stderr)
         done = run("motion-discrepancy", "--reference", video, video, code=2)
         self.assertIn("--tracker-model", done.stderr.replace("_", "-"))
+
+    def test_figures_that_are_not_finite(self):
+        data = bytearray(TRACKER.read_bytes())
+        start = 8 + struct.unpack("<Q", data[:8])[0]
+        entry = json.loads(data[8:start])["updateformer.flow_head.bias"]
+        place = start + entry["data_offsets"][0]
+        data[place:place + 4] = struct.pack("<f", math.nan)
+        (PATH / "not-finite.safetensors").write_bytes(data)
+        self.refuse(7, "reference.avi", "--tracker-model", PATH / "not-finite.safetensors",
+                    VIDEOS / "copy.avi")
 
     def test_plan(self):
         done = self.measure("--dry-run", VIDEOS)
