@@ -4,6 +4,8 @@
 
 #include "backends/cpu/cpu.h"
 #include "metrics/tracker/tracker_passes.h"
+#include "motionmatcher/evaluator.h"
+#include "motionmatcher/video.h"
 
 static mm_error error;
 static mm_backend *backend;
@@ -314,6 +316,41 @@ static void test_files(void **state)
     }
 }
 
+static int32_t keep_value(void *user, const mm_score *score)
+{
+    double **next = user;
+    if (score->path)
+        *(*next)++ = score->status == MM_OK ? score->values[0] : NAN;
+    return 0;
+}
+
+/* A reference that cannot be followed leaves nothing behind for the next video. */
+static void test_references_of_videos(void **state)
+{
+    (void)state;
+    static const char video[] = FIXTURES "/evaluation/moving.mkv";
+    static const char *const references[] = {video, FIXTURES "/evaluation/still.png", video};
+    double values[3], *next = values;
+    mm_context *context;
+    mm_evaluator *evaluator;
+    if (strcmp(mm_video_backend_versions(), "none") == 0)
+        skip();
+    char *path = write_model(&models[1], NULL, NULL);
+    mm_options *options = check_options("evaluate", "tracker_model", path, "tracker_size", "64x96",
+                                        "grid", "2", NULL);
+    OK(mm_context_create(&context, NULL));
+    OK(mm_evaluator_create(&evaluator, context, options));
+    for (int i = 0; i < 3; i++)
+        OK(mm_evaluator_add_pair(evaluator, video, NULL, references[i]));
+    FAILS(mm_evaluator_run(evaluator, keep_value, &next), MM_ERR_RUNTIME, "1 of 3 videos");
+    assert_ptr_equal(next, values + 3);
+    assert_true(values[0] == 0.0 && isnan(values[1]) && values[2] == 0.0);
+    mm_evaluator_free(&evaluator);
+    mm_context_free(&context);
+    mm_options_free(&options);
+    mm_free(path);
+}
+
 static mm_status open_and_run(const char *path, const mm_frames *video)
 {
     mm_tracker *tracker;
@@ -405,7 +442,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parity), cmocka_unit_test(test_videos),
         cmocka_unit_test(test_files),  cmocka_unit_test(test_failing_allocations),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_memory), cmocka_unit_test(test_references_of_videos),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }
