@@ -18,6 +18,7 @@
 
 #include "base/memory.h"
 #include "motionmatcher/context.h"
+#include "motionmatcher/video.h"
 #include "weights/tensor_file.h"
 
 /* A public call that must succeed. */
@@ -47,6 +48,19 @@ static inline mm_options *check_options(const char *table, ...)
         OK(mm_options_set(options, key, va_arg(args, const char *), MM_SOURCE_SET));
     va_end(args);
     return options;
+}
+
+/* A video of frames that outlive it. */
+static inline mm_status check_video(mm_video **out, const uint8_t *frames, int64_t count,
+                                    int64_t height, int64_t width)
+{
+    const int64_t shape[] = {count, height, width, 3};
+    mm_tensor *tensor = NULL;
+    mm_status status = mm_tensor_wrap(&tensor, frames, "u8", 4, shape, NULL, NULL, NULL);
+    if (status == MM_OK)
+        status = mm_video_from_tensor(out, tensor, 8.0);
+    mm_tensor_free(&tensor);
+    return status;
 }
 
 /* A fresh directory; free the name with free(). Removed by check_remove. */

@@ -34,7 +34,7 @@ typedef void (*mm_log_callback)(void *user, int32_t level, const char *message);
 
 #define MM_EVENT_LOADED 1  /**< weights are in memory: seconds */
 #define MM_EVENT_PLAN 2    /**< a plan stands: planned_peak_bytes */
-#define MM_EVENT_STEP 3    /**< a training or sampling step: step, of, seconds, peak_bytes, loss */
+#define MM_EVENT_STEP 3    /**< a step: step, of, seconds, peak_bytes; in training the losses */
 #define MM_EVENT_OUTPUT 4  /**< a file was written: path */
 #define MM_EVENT_STAGE 5   /**< a part of the work begins: text names it */
 #define MM_EVENT_SUBSTEP 6 /**< the same for an inversion or a validation sample, without loss */
@@ -51,6 +51,9 @@ typedef struct mm_event {
     uint64_t planned_peak_bytes; /**< of everything the context has planned */
     const char *path;            /**< valid during the call; NULL unless a file was written */
     const char *text;            /**< valid during the call; may be NULL */
+    int64_t timestep;            /**< of a training step; else -1 */
+    double loss_spatial;         /**< the cross-attention loss, weighted; NaN as loss is */
+    double loss_temporal;        /**< the temporal loss, weighted; NaN as loss is */
 } mm_event;
 
 /** Called on the thread that runs the work. A non-zero return stops as mm_context_stop() does. */

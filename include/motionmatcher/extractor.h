@@ -14,6 +14,7 @@
 #define MOTIONMATCHER_EXTRACTOR_H
 
 #include "motionmatcher/model.h"
+#include "motionmatcher/tensor.h"
 #include "motionmatcher/video.h"
 
 #ifdef __cplusplus
@@ -53,12 +54,12 @@ MM_API mm_status mm_extractor_set_video(mm_extractor *extractor, const mm_video 
                                         const char *prompt);
 /**
  * The same for a clip that is encoded already.
- * @param latents [channels][frames][height][width], scaled, as in a run's cached_latents; copied.
- * @param count   of numbers, for a check: channels * num_frames * height * width.
- * @return as above.
+ * @param latents [1, channels, frames, height, width] or without the 1, floating-point numbers,
+ *                scaled, as in a run's cached_latents; copied.
+ * @return as above; MM_ERR_USAGE also: another shape or type.
  */
-MM_API mm_status mm_extractor_set_latents(mm_extractor *extractor, const float *latents,
-                                          size_t count, const char *prompt);
+MM_API mm_status mm_extractor_set_latents(mm_extractor *extractor, const mm_tensor *latents,
+                                          const char *prompt);
 
 /**
  * Puts the noise of the options on the clip at the options' timestep, and computes the maps.
@@ -70,27 +71,27 @@ MM_API mm_status mm_extractor_run(mm_extractor *extractor);
 /**
  * The same at a timestep of the caller's choice.
  * @param timestep 0 (hardly any noise) to the model's last, as a rule 999.
- * @param noise    standard normal numbers in the layout of mm_extractor_set_latents(), as many; or
- * NULL for the options' noise.
- * @return as above; MM_ERR_USAGE also: the timestep is not the model's.
+ * @param noise    standard normal numbers, shaped as in mm_extractor_set_latents(); or NULL for the
+ *                 options' noise.
+ * @return as above; MM_ERR_USAGE also: the timestep is not the model's, noise of another shape.
  */
-MM_API mm_status mm_extractor_run_at(mm_extractor *extractor, int64_t timestep, const float *noise);
+MM_API mm_status mm_extractor_run_at(mm_extractor *extractor, int64_t timestep,
+                                     const mm_tensor *noise);
 
 /**
  * Cross-attention probabilities of the last run, averaged over heads and layers.
- * @param shape receives frames, h', w', tokens (77): the array is [frames][h'][w'][tokens], and its
- *              sum over the tokens is 1. May be NULL.
- * @return an array owned by the handle, valid until it is freed or the next clip is set; NULL
- *         before a run.
+ * @param out receives f32 [frames, h', w', tokens (77)], whose sum over the tokens is 1, to be
+ * freed with mm_tensor_free(); NULL on failure.
+ * @return MM_OK; MM_ERR_USAGE: before a run.
  */
-MM_API const float *mm_extractor_ca(const mm_extractor *extractor, int64_t shape[4]);
+MM_API mm_status mm_extractor_ca(const mm_extractor *extractor, mm_tensor **out);
 /**
  * Temporal self-attention probabilities of the last run, averaged over heads and layers.
- * @param shape receives h', w', frames, frames: the array is [h'][w'][frame that looks][frame
- * looked at], and its sum over the last is 1. May be NULL.
+ * @param out receives f32 [h', w', frame that looks, frame looked at], whose sum over the last
+ * is 1.
  * @return as above.
  */
-MM_API const float *mm_extractor_tsa(const mm_extractor *extractor, int64_t shape[4]);
+MM_API mm_status mm_extractor_tsa(const mm_extractor *extractor, mm_tensor **out);
 
 /** Tokens of the prompt with its start and end token, without padding: at most 77; 0 without a
  * clip. */

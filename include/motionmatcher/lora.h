@@ -28,6 +28,7 @@
 #define MOTIONMATCHER_LORA_H
 
 #include "motionmatcher/model.h"
+#include "motionmatcher/tensor.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -58,6 +59,27 @@ MM_API mm_status mm_lora_open(mm_lora **out, mm_model *model, const char *path);
  * @return as mm_lora_open(); MM_ERR_INPUT also when no tensor in it belongs to a LoRA.
  */
 MM_API mm_status mm_lora_open_alone(mm_lora **out, mm_context *context, const char *path);
+/**
+ * A LoRA without layers, to which mm_lora_add_layer() adds.
+ * @param out   receives the handle, which keeps the model alive; NULL on failure.
+ * @param model that the layers belong to.
+ * @return MM_OK; MM_ERR_USAGE: NULL; MM_ERR_MEMORY.
+ */
+MM_API mm_status mm_lora_create(mm_lora **out, mm_model *model);
+/**
+ * Adds a layer. Packed matrices are not copied.
+ * @param lora  of a model.
+ * @param path  of the module in the UNet.
+ * @param down  [rank, in], or for a convolution [rank, in, kernel...]: f32, f16, bf16 or f64.
+ * @param up    [out, rank], or with further sizes of 1.
+ * @param alpha what alpha / rank * up * down takes; the rank for just up * down.
+ * @return MM_OK; MM_ERR_USAGE: a LoRA opened without a model, the path is there already, matrices
+ *         that do not fit each other, another type, a rank outside 1..min(in, out), an alpha that
+ *         is not finite; MM_ERR_INPUT: the model has no such module, or of other sides;
+ *         MM_ERR_MEMORY.
+ */
+MM_API mm_status mm_lora_add_layer(mm_lora *lora, const char *path, const mm_tensor *down,
+                                   const mm_tensor *up, double alpha);
 /** Frees and sets *lora to NULL; accepts NULL and a pointer to NULL. */
 MM_API void mm_lora_free(mm_lora **lora);
 
@@ -75,6 +97,13 @@ MM_API int64_t mm_lora_tensors_applied(const mm_lora *lora);
 MM_API const char *mm_lora_metadata(const mm_lora *lora, const char *key);
 /** The key of metadata entry `index`, in the order of the keys; NULL beyond the last. */
 MM_API const char *mm_lora_metadata_key(const mm_lora *lora, size_t index);
+
+/**
+ * Sets a metadata value, which is saved with the LoRA. mm_min_timestep is the one that sampling
+ * asks for.
+ * @return MM_OK; MM_ERR_USAGE: NULL, or not UTF-8; MM_ERR_MEMORY.
+ */
+MM_API mm_status mm_lora_put_metadata(mm_lora *lora, const char *key, const char *value);
 
 /** One layer. Strings are owned by the handle. */
 typedef struct mm_lora_layer_info {
@@ -94,6 +123,16 @@ typedef struct mm_lora_layer_info {
  * @return MM_OK; MM_ERR_USAGE: no such layer, or struct_size is too small; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_lora_describe(const mm_lora *lora, int64_t index, mm_lora_layer_info *info);
+
+/**
+ * The matrices of layer `index`, as they are stored, without copying. They stay as they are when
+ * the LoRA is scaled.
+ * @param down receives [rank, in...], to be freed with mm_tensor_free(); may be NULL.
+ * @param up   receives [out, rank...], likewise; may be NULL.
+ * @return MM_OK; MM_ERR_USAGE: NULL, no such layer.
+ */
+MM_API mm_status mm_lora_matrices(const mm_lora *lora, int64_t index, mm_tensor **down,
+                                  mm_tensor **up);
 
 /**
  * Multiplies what the LoRA adds. The factor goes into the numbers of the up matrices, so that every

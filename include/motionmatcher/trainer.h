@@ -9,6 +9,7 @@
 #ifndef MOTIONMATCHER_TRAINER_H
 #define MOTIONMATCHER_TRAINER_H
 
+#include "motionmatcher/lora.h"
 #include "motionmatcher/model.h"
 #include "motionmatcher/video.h"
 
@@ -83,6 +84,14 @@ MM_API mm_status mm_trainer_plan(mm_trainer *trainer);
  *         and tensor; MM_ERR_RUNTIME: a file cannot be written; MM_ERR_MEMORY; MM_ERR_INPUT.
  */
 MM_API mm_status mm_trainer_run(mm_trainer *trainer);
+
+/**
+ * The LoRA as it stands, with the metadata that a checkpoint has.
+ * @param out receives a handle of its own, to be freed with mm_lora_free(), which later steps do
+ * not change; NULL on failure.
+ * @return MM_OK; MM_ERR_USAGE: NULL; MM_ERR_MEMORY.
+ */
+MM_API mm_status mm_trainer_lora(mm_trainer *trainer, mm_lora **out);
 
 /**
  * Runs training steps on given numbers and writes what was computed; all dropout is off. Needs no

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /**
  * @file video.h
- * Frames in memory: packed RGB, 8 bits, [frames][height][width][3], top row first.
+ * Frames in memory: packed RGB, 8 bits, [frames, height, width, 3], top row first.
  * Thread-safety: a video never changes after it was made; any thread may read it.
  */
 #ifndef MOTIONMATCHER_VIDEO_H
 #define MOTIONMATCHER_VIDEO_H
 
 #include "motionmatcher/context.h"
+#include "motionmatcher/tensor.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -40,10 +41,15 @@ typedef struct mm_video_info {
  * video in it; MM_ERR_UNSUPPORTED: no decoder; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_video_probe(const char *path, mm_video_info *info);
-/** Copies frames. fps may be 0 (unknown). @return MM_OK; MM_ERR_USAGE: a size below 1;
- * MM_ERR_MEMORY. */
-MM_API mm_status mm_video_from_frames(mm_video **out, const uint8_t *data, int64_t frames,
-                                      int64_t height, int64_t width, double fps);
+/**
+ * A video of frames that are there already. Packed frames are not copied.
+ * @param out    receives the video, which keeps the tensor alive; NULL on failure.
+ * @param frames u8 [frames, height, width, 3], each at least 1.
+ * @param fps    to be shown with; 0 when unknown.
+ * @return MM_OK; MM_ERR_USAGE: another type or shape, an fps that is negative or not finite;
+ *         MM_ERR_MEMORY.
+ */
+MM_API mm_status mm_video_from_tensor(mm_video **out, const mm_tensor *frames, double fps);
 /** Sets *video to NULL; accepts NULL. */
 MM_API void mm_video_free(mm_video **video);
 /** Number of frames; 0 for NULL, as the sizes are. */
@@ -52,8 +58,14 @@ MM_API int64_t mm_video_frames(const mm_video *video);
 MM_API int64_t mm_video_width(const mm_video *video);
 /** Rows of a frame. */
 MM_API int64_t mm_video_height(const mm_video *video);
-/** The frames; owned by the video. */
-MM_API const uint8_t *mm_video_data(const mm_video *video);
+/** To be shown with; 0 when unknown. */
+MM_API double mm_video_fps(const mm_video *video);
+/**
+ * The frames, without copying.
+ * @param out receives u8 [frames, height, width, 3], to be freed with mm_tensor_free().
+ * @return MM_OK; MM_ERR_USAGE: NULL.
+ */
+MM_API mm_status mm_video_tensor(const mm_video *video, mm_tensor **out);
 /**
  * Writes by the name's ending: .mp4 .mkv .mov .webm .avi, .gif, .png or .jpg (contact sheet),
  * "f-%04d.png" (one picture a frame). The file appears whole or not at all.

@@ -242,6 +242,10 @@ void mm_context_emit(mm_context *context, const mm_event *event)
     if (!context->on_event)
         return;
     full.struct_size = sizeof(full);
+    if (isnan(full.loss)) {
+        full.loss_spatial = full.loss_temporal = NAN;
+        full.timestep = -1;
+    }
     if (full.peak_bytes == 0)
         full.peak_bytes = mm_resident_peak_bytes();
     if (context->on_event(context->on_event_user, &full) != 0)
@@ -260,13 +264,12 @@ void mm_context_emit_plan(mm_context *context, uint64_t planned_peak_bytes)
         &(mm_event){.kind = MM_EVENT_PLAN, .planned_peak_bytes = planned_peak_bytes, .loss = NAN});
 }
 
-void mm_context_emit_step(mm_context *context, int64_t step, int64_t of, double seconds,
-                          double loss)
+void mm_context_emit_step(mm_context *context, int64_t step, int64_t of, double seconds)
 {
     mm_context_emit(
         context,
         &(mm_event){
-            .kind = MM_EVENT_STEP, .step = step, .of = of, .seconds = seconds, .loss = loss});
+            .kind = MM_EVENT_STEP, .step = step, .of = of, .seconds = seconds, .loss = NAN});
 }
 
 void mm_context_emit_substep(mm_context *context, int64_t step, int64_t of, double seconds)

@@ -43,9 +43,8 @@ mm_status mm_context_check_cancel(const mm_context *context, mm_error *error);
 void mm_context_emit(mm_context *context, const mm_event *event);
 void mm_context_emit_loaded(mm_context *context, double seconds);
 void mm_context_emit_plan(mm_context *context, uint64_t planned_peak_bytes);
-/* loss: NaN where there is none. */
-void mm_context_emit_step(mm_context *context, int64_t step, int64_t of, double seconds,
-                          double loss);
+/* A step of sampling. */
+void mm_context_emit_step(mm_context *context, int64_t step, int64_t of, double seconds);
 /* A step of an inversion or of a validation sample. */
 void mm_context_emit_substep(mm_context *context, int64_t step, int64_t of, double seconds);
 void mm_context_emit_output(mm_context *context, const char *path);

@@ -313,7 +313,7 @@ static mm_status evaluate_video(evaluation *run, size_t index, mm_error *error)
         *error = problem;
         return status;
     }
-    mm_context_emit_step(e->context, (int64_t)index + 1, (int64_t)e->video_count, seconds, NAN);
+    mm_context_emit_step(e->context, (int64_t)index + 1, (int64_t)e->video_count, seconds);
     return MM_OK;
 }
 

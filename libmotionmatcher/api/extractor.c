@@ -12,9 +12,8 @@
 
 static void drop_maps(mm_extractor *x)
 {
-    mm_free(x->ca);
-    mm_free(x->tsa);
-    x->ca = x->tsa = NULL;
+    mm_tensor_free(&x->ca);
+    mm_tensor_free(&x->tsa);
 }
 
 static void drop_clip(mm_extractor *x)
@@ -226,39 +225,24 @@ mm_status mm_extractor_set_video(mm_extractor *extractor, const mm_video *video,
     return mm_api_return(status, &error);
 }
 
-/* From the layout of files to that of memory, fresh. */
-static mm_status copy_latents(const mm_extractor *x, const float *file, float **out,
-                              mm_error *error)
+static mm_status set_latents(mm_extractor *x, const mm_tensor *latents, const char *prompt,
+                             mm_error *error)
 {
-    size_t bytes = mm_latent_elements(&x->shape) * sizeof(float);
-    *out = mm_malloc(bytes);
-    if (!*out)
-        return mm_fail_memory(error, "latents", bytes);
-    mm_latents_to_memory(&x->shape, file, *out);
-    return MM_OK;
+    float *copy = NULL;
+    MM_TRY(mm_latents_from_tensor(&copy, latents, &x->shape, "latents", error));
+    mm_status status = set_text(x, prompt, error);
+    x->clip.latents = copy;
+    return status;
 }
 
-static mm_status set_latents(mm_extractor *x, const float *latents, size_t count,
-                             const char *prompt, mm_error *error)
-{
-    const mm_latent_shape *s = &x->shape;
-    if (count != mm_latent_elements(s))
-        return mm_fail(error, MM_ERR_USAGE,
-                       "the clip has %zu numbers; [%lld, %lld, %lld, %lld] are needed", count,
-                       (long long)s->channels, (long long)s->frames, (long long)s->height,
-                       (long long)s->width);
-    MM_TRY(set_text(x, prompt, error));
-    return copy_latents(x, latents, &x->clip.latents, error);
-}
-
-mm_status mm_extractor_set_latents(mm_extractor *extractor, const float *latents, size_t count,
+mm_status mm_extractor_set_latents(mm_extractor *extractor, const mm_tensor *latents,
                                    const char *prompt)
 {
     if (!extractor || !latents || !prompt)
         return mm_api_misuse(__func__, "extractor, latents and prompt must not be NULL");
     mm_error error = {0};
     drop_clip(extractor);
-    mm_status status = set_latents(extractor, latents, count, prompt, &error);
+    mm_status status = set_latents(extractor, latents, prompt, &error);
     if (status != MM_OK)
         drop_clip(extractor);
     return mm_api_return(status, &error);
@@ -266,19 +250,18 @@ mm_status mm_extractor_set_latents(mm_extractor *extractor, const float *latents
 
 static mm_status allocate_maps(mm_extractor *x, mm_error *error)
 {
-    size_t ca = (size_t)mm_shape_elements(mm_feature_pass_ca_shape(x->pass)) * sizeof(float);
-    size_t tsa = (size_t)mm_shape_elements(mm_feature_pass_tsa_shape(x->pass)) * sizeof(float);
+    int64_t height, width, frames = x->shape.frames;
+    mm_feature_pass_tsa_places(x->pass, &height, &width);
     drop_maps(x);
-    x->ca = mm_malloc(ca);
-    x->tsa = mm_malloc(tsa);
-    return x->ca && x->tsa ? MM_OK : mm_fail_memory(error, "maps", ca + tsa);
+    MM_TRY(mm_tensor_allocate(&x->ca, MM_F32, mm_feature_pass_ca_shape(x->pass), error));
+    return mm_tensor_allocate(&x->tsa, MM_F32, &MM_SHAPE(height, width, frames, frames), error);
 }
 
-static mm_status check_finite(const char *name, const float *map, const mm_shape *shape,
-                              mm_error *error)
+static mm_status check_finite(const char *name, const mm_tensor *map, mm_error *error)
 {
-    for (int64_t i = 0; i < mm_shape_elements(shape); i++) {
-        if (!isfinite(map[i]))
+    const float *values = map->data;
+    for (int64_t i = 0; i < mm_shape_elements(&map->shape); i++) {
+        if (!isfinite(values[i]))
             return mm_fail(error, MM_ERR_NONFINITE, "the map %s is not finite", name);
     }
     return MM_OK;
@@ -295,20 +278,20 @@ static mm_status compute(mm_extractor *x, const float *noise, float *noisy, mm_e
     mm_scheduler_add_noise(&model->scheduler, x->timestep, x->clip.latents, noise, noisy,
                            mm_latent_elements(&x->shape));
     MM_TRY(allocate_maps(x, error));
-    MM_TRY(mm_feature_pass_run(x->pass, noisy, x->timestep, x->clip.hidden_states, x->ca, x->tsa,
-                               &model->context->cancel, error));
+    MM_TRY(mm_feature_pass_run(x->pass, noisy, x->timestep, x->clip.hidden_states, x->ca->data,
+                               x->tsa->data, &model->context->cancel, error));
     mm_feature_pass_release(x->pass);
-    MM_TRY(check_finite("ca", x->ca, mm_feature_pass_ca_shape(x->pass), error));
-    return check_finite("tsa", x->tsa, mm_feature_pass_tsa_shape(x->pass), error);
+    MM_TRY(check_finite("ca", x->ca, error));
+    return check_finite("tsa", x->tsa, error);
 }
 
 /* The caller's noise, else the file's, else the seed's; fresh, in the layout of memory. */
-static mm_status make_noise(mm_extractor *x, const float *given, float **out, mm_error *error)
+static mm_status make_noise(mm_extractor *x, const mm_tensor *given, float **out, mm_error *error)
 {
     size_t count = mm_latent_elements(&x->shape);
     x->seeded = !given && !x->noise;
     if (given)
-        return copy_latents(x, given, out, error);
+        return mm_latents_from_tensor(out, given, &x->shape, "numbers of the noise", error);
     *out = mm_malloc(count * sizeof(float));
     if (!*out)
         return mm_fail_memory(error, "noise", count * sizeof(float));
@@ -320,7 +303,7 @@ static mm_status make_noise(mm_extractor *x, const float *given, float **out, mm
     return MM_OK;
 }
 
-static mm_status run_at(mm_extractor *x, int64_t timestep, const float *given, mm_error *error)
+static mm_status run_at(mm_extractor *x, int64_t timestep, const mm_tensor *given, mm_error *error)
 {
     MM_TRY(mm_context_check_process(x->model->context, error));
     if (!x->clip.latents)
@@ -338,7 +321,7 @@ static mm_status run_at(mm_extractor *x, int64_t timestep, const float *given, m
     return status;
 }
 
-mm_status mm_extractor_run_at(mm_extractor *extractor, int64_t timestep, const float *noise)
+mm_status mm_extractor_run_at(mm_extractor *extractor, int64_t timestep, const mm_tensor *noise)
 {
     if (!extractor)
         return mm_api_misuse(__func__, "extractor must not be NULL");
@@ -355,24 +338,28 @@ mm_status mm_extractor_run(mm_extractor *extractor)
     return mm_extractor_run_at(extractor, extractor->config->timestep, NULL);
 }
 
-const float *mm_extractor_ca(const mm_extractor *extractor, int64_t shape[4])
+mm_status mm_extractor_ca(const mm_extractor *extractor, mm_tensor **out)
 {
-    if (!extractor || !extractor->ca)
-        return NULL;
-    if (shape)
-        memcpy(shape, mm_feature_pass_ca_shape(extractor->pass)->dim, 4 * sizeof(*shape));
-    return extractor->ca;
+    if (out)
+        *out = NULL;
+    if (!extractor || !out)
+        return mm_api_misuse(__func__, "extractor and out must not be NULL");
+    if (!extractor->ca)
+        return mm_api_misuse(__func__, "there are no maps yet; mm_extractor_run() computes them");
+    *out = mm_tensor_retain(extractor->ca);
+    return MM_OK;
 }
 
-const float *mm_extractor_tsa(const mm_extractor *extractor, int64_t shape[4])
+mm_status mm_extractor_tsa(const mm_extractor *extractor, mm_tensor **out)
 {
-    if (!extractor || !extractor->ca)
-        return NULL;
-    if (shape) {
-        mm_feature_pass_tsa_places(extractor->pass, &shape[0], &shape[1]);
-        shape[2] = shape[3] = extractor->shape.frames;
-    }
-    return extractor->tsa;
+    if (out)
+        *out = NULL;
+    if (!extractor || !out)
+        return mm_api_misuse(__func__, "extractor and out must not be NULL");
+    if (!extractor->tsa)
+        return mm_api_misuse(__func__, "there are no maps yet; mm_extractor_run() computes them");
+    *out = mm_tensor_retain(extractor->tsa);
+    return MM_OK;
 }
 
 int64_t mm_extractor_tokens(const mm_extractor *extractor)

@@ -68,8 +68,8 @@ static void describe(const mm_extractor *x, const char *tokens, metadata *m)
 static mm_status write_maps(mm_extractor *x, const char *path, mm_error *error)
 {
     mm_tensor_entry maps[] = {
-        {"ca", MM_F32, *mm_feature_pass_ca_shape(x->pass), x->ca},
-        {"tsa", MM_F32, *mm_feature_pass_tsa_shape(x->pass), x->tsa},
+        {"ca", MM_F32, *mm_feature_pass_ca_shape(x->pass), x->ca->data},
+        {"tsa", MM_F32, *mm_feature_pass_tsa_shape(x->pass), x->tsa->data},
     };
     metadata m = {0};
     char *tokens = tokens_as_json(x);

@@ -28,7 +28,8 @@ struct mm_extractor {
     size_t encoding_bytes, planned_peak_bytes; /* of the process */
     float *noise;                              /* of the options' file, or NULL */
     mm_extractor_clip clip;
-    float *ca, *tsa;  /* of the last run; NULL before */
+    mm_tensor *ca;    /* of the last run [F, h', w', 77]; NULL before */
+    mm_tensor *tsa;   /* [h', w', F, F] */
     int64_t timestep; /* of the last run */
     bool seeded;      /* its noise came from the seed */
 };

@@ -59,19 +59,20 @@ static void widen(mm_heat_map *map, float value)
 static void draw_strip(const mm_extractor *x, const strip *s, int64_t token, mm_frames *canvas,
                        int64_t left, int64_t y)
 {
+    const float *ca = x->ca->data;
     mm_heat_map map = {
-        .values = x->ca + token,
+        .values = ca + token,
         .width = s->columns,
         .height = s->rows,
         .row_stride = s->columns * s->tokens,
         .column_stride = s->tokens,
-        .low = x->ca[token],
-        .high = x->ca[token],
+        .low = ca[token],
+        .high = ca[token],
     };
     for (int64_t i = 0; i < s->frames * s->rows * s->columns; i++)
-        widen(&map, x->ca[i * s->tokens + token]);
+        widen(&map, ca[i * s->tokens + token]);
     for (int64_t f = 0; f < s->frames; f++) {
-        map.values = x->ca + f * s->rows * map.row_stride + token;
+        map.values = ca + f * s->rows * map.row_stride + token;
         mm_canvas_draw_heat(canvas, left + f * (s->cell_width + gap), y, s->scale, &map);
     }
 }
@@ -200,11 +201,12 @@ static mm_status write_mean(mm_extractor *x, const char *directory, mm_error *er
     const int64_t *tsa = mm_feature_pass_tsa_shape(x->pass)->dim;
     int64_t places = tsa[0], frames = tsa[1], scale = at_least_one(map_side / frames);
     mm_frames canvas = {0};
+    const float *maps = x->tsa->data;
     float *mean = mm_calloc((size_t)(frames * frames), sizeof(float));
     if (!mean)
         return mm_fail_memory(error, "a map", (size_t)(frames * frames) * sizeof(float));
     for (int64_t i = 0; i < places * frames * frames; i++)
-        mean[i % (frames * frames)] += x->tsa[i] / (float)places;
+        mean[i % (frames * frames)] += maps[i] / (float)places;
     mm_heat_map map = frame_map(mean, frames, 1);
     mm_status status = mm_canvas_create(&canvas, frames * scale, frames * scale, error);
     if (status == MM_OK) {
@@ -222,11 +224,12 @@ static mm_status write_places(mm_extractor *x, const char *directory, mm_error *
     mm_feature_pass_tsa_places(x->pass, &rows, &columns);
     int64_t larger = columns > rows ? columns : rows;
     int64_t scale = at_least_one(places_side / (larger * frames)), pitch = frames * scale + gap;
+    const float *maps = x->tsa->data;
     mm_frames canvas;
     MM_TRY(mm_canvas_create(&canvas, columns * pitch - gap, rows * pitch - gap, error));
-    mm_heat_map map = frame_map(x->tsa, frames, columns * rows);
+    mm_heat_map map = frame_map(maps, frames, columns * rows);
     for (int64_t i = 0; i < columns * rows; i++) {
-        map.values = x->tsa + i * frames * frames;
+        map.values = maps + i * frames * frames;
         mm_canvas_draw_heat(&canvas, i % columns * pitch, i / columns * pitch, scale, &map);
     }
     return write_picture(x, directory, "tsa-places.png", &canvas, error);

@@ -85,7 +85,7 @@ mm_status mm_latents_read(const char *path, const char *name, int64_t channels,
 mm_status mm_latents_read_exact(const char *path, const char *name, const mm_latent_shape *shape,
                                 float **out, mm_error *error)
 {
-    mm_latent_shape have;
+    mm_latent_shape have = {0};
     MM_TRY(mm_latents_read(path, name, shape->channels, &have, out, error));
     if (have.frames == shape->frames && have.height == shape->height && have.width == shape->width)
         return MM_OK;
@@ -112,4 +112,48 @@ mm_status mm_latents_write(const char *path, const char *name, const mm_latent_s
     mm_status status = mm_safetensors_write(path, &entry, 1, NULL, 0, error);
     mm_free(stored);
     return status;
+}
+
+mm_status mm_latents_wrap(mm_tensor **out, const mm_latent_shape *shape, float *latents,
+                          mm_error *error)
+{
+    const mm_latent_shape *s = shape;
+    const int64_t c = s->channels, row = s->width * c, frame = s->height * row;
+    const int64_t strides[] = {s->frames * frame, 1, frame, row, c};
+    mm_status status = mm_tensor_make(out, MM_F32, &MM_SHAPE(1, c, s->frames, s->height, s->width),
+                                      strides, latents, mm_free, latents, error);
+    if (status != MM_OK)
+        mm_free(latents);
+    return status;
+}
+
+static bool has_shape(const mm_tensor *tensor, const mm_latent_shape *s)
+{
+    const mm_shape batched = MM_SHAPE(1, s->channels, s->frames, s->height, s->width);
+    const mm_shape single = MM_SHAPE(s->channels, s->frames, s->height, s->width);
+    return mm_shape_equal(&tensor->shape, &batched) || mm_shape_equal(&tensor->shape, &single);
+}
+
+mm_status mm_latents_from_tensor(float **out, const mm_tensor *tensor, const mm_latent_shape *shape,
+                                 const char *what, mm_error *error)
+{
+    char text[96];
+    if (!has_shape(tensor, shape) || !mm_tensor_is_real(tensor))
+        return mm_fail(error, MM_ERR_USAGE,
+                       "the %s are %s of the shape %s; floating-point numbers [1, %lld, %lld, "
+                       "%lld, %lld] are needed",
+                       what, mm_dtype_name(tensor->dtype),
+                       mm_shape_text(&tensor->shape, text, sizeof(text)),
+                       (long long)shape->channels, (long long)shape->frames,
+                       (long long)shape->height, (long long)shape->width);
+    const size_t bytes = mm_latent_elements(shape) * sizeof(float);
+    float *file = mm_tensor_floats(tensor), *memory = mm_malloc(bytes);
+    if (file && memory) {
+        mm_latents_to_memory(shape, file, memory);
+        *out = memory;
+    } else {
+        mm_free(memory);
+    }
+    mm_free(file);
+    return file && memory ? MM_OK : mm_fail_memory(error, what, bytes);
 }

@@ -3,6 +3,7 @@
 #ifndef MM_API_LATENTS_H
 #define MM_API_LATENTS_H
 
+#include "base/tensor.h"
 #include "weights/tensor_file.h"
 
 typedef struct mm_latent_shape {
@@ -23,5 +24,13 @@ mm_status mm_latents_read_exact(const char *path, const char *name, const mm_lat
 /* Writes one tensor [1, C, F, h, w] to a safetensors file. */
 mm_status mm_latents_write(const char *path, const char *name, const mm_latent_shape *shape,
                            const float *latents, mm_error *error);
+
+/* Latents in memory as a tensor [1, C, F, h, w]. Takes them over, also when it fails. */
+mm_status mm_latents_wrap(mm_tensor **out, const mm_latent_shape *shape, float *latents,
+                          mm_error *error);
+/* A tensor [1, C, F, h, w] or [C, F, h, w] as latents in memory, fresh. MM_ERR_USAGE: another
+   shape, or no floating-point numbers; `what` names them. */
+mm_status mm_latents_from_tensor(float **out, const mm_tensor *tensor, const mm_latent_shape *shape,
+                                 const char *what, mm_error *error);
 
 #endif

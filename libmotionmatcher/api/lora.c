@@ -144,21 +144,71 @@ static mm_status read_path(mm_lora *lora, const char *path, mm_error *error)
     return status;
 }
 
+mm_lora *mm_lora_make(mm_context *context, mm_model *model, mm_error *error)
+{
+    mm_lora *lora = mm_calloc(1, sizeof(*lora));
+    if (!lora) {
+        mm_fail_memory(error, "a LoRA", sizeof(*lora));
+        return NULL;
+    }
+    lora->context = mm_context_retain(context);
+    lora->model = model ? mm_model_retain(model) : NULL;
+    return lora;
+}
+
 static mm_status open_lora(mm_lora **out, mm_context *context, mm_model *model, const char *path,
                            mm_error *error)
 {
     MM_TRY(mm_context_check_process(context, error));
-    mm_lora *lora = mm_calloc(1, sizeof(*lora));
+    mm_lora *lora = mm_lora_make(context, model, error);
     if (!lora)
-        return mm_fail_memory(error, "a LoRA", sizeof(*lora));
-    lora->context = mm_context_retain(context);
-    lora->model = model ? mm_model_retain(model) : NULL;
+        return MM_ERR_MEMORY;
     mm_status status = read_path(lora, path, error);
     if (status == MM_OK)
         *out = lora;
     else
         mm_lora_free(&lora);
     return status;
+}
+
+mm_status mm_lora_create(mm_lora **out, mm_model *model)
+{
+    if (out)
+        *out = NULL;
+    if (!out || !model)
+        return mm_api_misuse(__func__, "out and model must not be NULL");
+    mm_error error = {0};
+    *out = mm_lora_make(model->context, model, &error);
+    return mm_api_return(*out ? MM_OK : MM_ERR_MEMORY, &error);
+}
+
+static mm_status add_layer(mm_lora *lora, const char *path, const mm_tensor *down,
+                           const mm_tensor *up, double alpha, mm_error *error)
+{
+    mm_lora_layers one = {0};
+    bool known = false;
+    mm_status status = mm_lora_layers_add(&one, path, down, up, alpha, error);
+    if (status == MM_OK) {
+        const mm_lora_layer *layer = &one.layer[0];
+        const mm_lora_entry entry = {.path = path, .in = layer->in, .out = layer->out};
+        status = accept_layer(lora->model, &entry, &known, error);
+    }
+    if (status == MM_OK && !known)
+        status = mm_fail(error, MM_ERR_INPUT, "the model's UNet has no module %s", path);
+    mm_lora_layers_free(&one);
+    return status == MM_OK ? mm_lora_layers_add(&lora->layers, path, down, up, alpha, error)
+                           : status;
+}
+
+mm_status mm_lora_add_layer(mm_lora *lora, const char *path, const mm_tensor *down,
+                            const mm_tensor *up, double alpha)
+{
+    if (!lora || !path || !down || !up)
+        return mm_api_misuse(__func__, "lora, path, down and up must not be NULL");
+    if (!lora->model)
+        return mm_api_misuse(__func__, "the LoRA was opened without a model");
+    mm_error error = {0};
+    return mm_api_return(add_layer(lora, path, down, up, alpha, &error), &error);
 }
 
 mm_status mm_lora_open(mm_lora **out, mm_model *model, const char *path)
@@ -234,6 +284,31 @@ const char *mm_lora_metadata_key(const mm_lora *lora, size_t index)
     return lora && index < lora->layers.metadata_count ? lora->layers.metadata[index].key : NULL;
 }
 
+mm_status mm_lora_put_metadata(mm_lora *lora, const char *key, const char *value)
+{
+    if (!lora || !key || !value)
+        return mm_api_misuse(__func__, "lora, key and value must not be NULL");
+    if (!mm_utf8_valid(key, strlen(key)) || !mm_utf8_valid(value, strlen(value)))
+        return mm_api_misuse(__func__, "key and value must be UTF-8");
+    mm_error error = {0};
+    return mm_api_return(mm_lora_layers_set_metadata(&lora->layers, key, value, &error), &error);
+}
+
+mm_status mm_lora_matrices(const mm_lora *lora, int64_t index, mm_tensor **down, mm_tensor **up)
+{
+    if (down)
+        *down = NULL;
+    if (up)
+        *up = NULL;
+    if (!lora || index < 0 || index >= mm_lora_modules(lora))
+        return mm_api_misuse(__func__, "no such layer");
+    if (down)
+        *down = mm_tensor_retain(lora->layers.layer[index].down);
+    if (up)
+        *up = mm_tensor_retain(lora->layers.layer[index].up);
+    return MM_OK;
+}
+
 mm_status mm_lora_describe(const mm_lora *lora, int64_t index, mm_lora_layer_info *info)
 {
     if (!lora || !info || info->struct_size < sizeof(*info))
@@ -247,7 +322,7 @@ mm_status mm_lora_describe(const mm_lora *lora, int64_t index, mm_lora_layer_inf
         return mm_api_return(mm_fail_memory(&error, "a LoRA's layer", sizeof(float)), &error);
     *info = (mm_lora_layer_info){.struct_size = info->struct_size,
                                  .path = layer->path,
-                                 .dtype = mm_dtype_name(layer->down.dtype),
+                                 .dtype = mm_dtype_name(layer->down->dtype),
                                  .rank = layer->rank,
                                  .in = layer->in,
                                  .out = layer->out,

@@ -56,18 +56,15 @@ static mm_status merge_loras(mm_lora **out, const mm_lora_layers **layers,
         MM_TRY(need_names(loras[i], error));
         layers[i] = &loras[i]->layers;
     }
-    mm_lora *lora = mm_calloc(1, sizeof(*lora));
+    mm_lora *lora = mm_lora_make(loras[0]->context, loras[0]->model, error);
     if (!lora)
-        return mm_fail_memory(error, "a LoRA", sizeof(*lora));
+        return MM_ERR_MEMORY;
     mm_status status = mm_lora_layers_merge(&lora->layers, layers, weights, count, error);
-    if (status != MM_OK) {
-        mm_free(lora);
-        return status;
-    }
-    lora->context = mm_context_retain(loras[0]->context);
-    lora->model = loras[0]->model ? mm_model_retain(loras[0]->model) : NULL;
-    *out = lora;
-    return MM_OK;
+    if (status == MM_OK)
+        *out = lora;
+    else
+        mm_lora_free(&lora);
+    return status;
 }
 
 mm_status mm_lora_merge(mm_lora **out, const mm_lora *const *loras, const double *weights,

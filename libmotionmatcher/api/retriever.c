@@ -248,7 +248,7 @@ static mm_status each_clip(retrieval *run, clip_step *step, size_t before, mm_er
         if (step == mm_retriever_look || mm_clip_usable(&r->clip[i]))
             MM_TRY(step_clip(run, step, i, error));
         mm_context_emit_step(r->model->context, (int64_t)(before + i + 1), (int64_t)of,
-                             mm_clock_seconds() - start, NAN);
+                             mm_clock_seconds() - start);
     }
     return MM_OK;
 }

@@ -113,8 +113,8 @@ static mm_status keep_features(mm_retriever *r, mm_retrieved_clip *clip, mm_erro
 {
     const mm_extractor *x = r->extractor;
     feature_sizes n = sizes_of(x);
-    MM_TRY(keep(&clip->ca, x->ca, n.ca, error));
-    MM_TRY(keep(&clip->tsa, x->tsa, n.tsa, error));
+    MM_TRY(keep(&clip->ca, x->ca->data, n.ca, error));
+    MM_TRY(keep(&clip->tsa, x->tsa->data, n.tsa, error));
     return keep(&clip->latents, x->clip.latents, n.latents, error);
 }
 

@@ -21,7 +21,8 @@ void mm_sampler_free(mm_sampler **sampler)
     mm_free(s->use);
     mm_video_free(&s->video);
     mm_free(s->reference);
-    mm_free(s->inverted);
+    mm_tensor_free(&s->inverted);
+    mm_tensor_free(&s->latents);
     mm_free(s->start);
     mm_free(s->prompt);
     mm_free(s->negative);
@@ -138,7 +139,7 @@ static mm_status encode_texts(mm_sampler *s, mm_error *error)
 static mm_status on_sampling_step(void *user, const mm_chain_step *step)
 {
     mm_sampler *s = user;
-    mm_context_emit_step(s->model->context, step->step, step->of, step->seconds, NAN);
+    mm_context_emit_step(s->model->context, step->step, step->of, step->seconds);
     return mm_context_stopping(s->model->context) ? MM_ERR_CANCELLED : MM_OK;
 }
 
@@ -155,16 +156,15 @@ static mm_status invert_reference(mm_sampler *s, mm_error *error)
     if (!s->reference || s->inverted)
         return MM_OK;
     mm_context_emit_stage(s->model->context, "inverting the reference");
-    s->inverted = mm_malloc(bytes);
-    if (!s->inverted)
+    float *inverted = mm_malloc(bytes);
+    if (!inverted)
         return mm_fail_memory(error, "inverted noise", bytes);
-    memcpy(s->inverted, s->reference, bytes);
+    memcpy(inverted, s->reference, bytes);
     mm_status status =
-        mm_drawing_invert(&s->drawing, s->empty, s->inverted, on_inversion_step, s, error);
-    if (status != MM_OK) {
-        mm_free(s->inverted);
-        s->inverted = NULL;
-    }
+        mm_drawing_invert(&s->drawing, s->empty, inverted, on_inversion_step, s, error);
+    if (status == MM_OK)
+        return mm_latents_wrap(&s->inverted, &s->drawing.latents, inverted, error);
+    mm_free(inverted);
     return status;
 }
 
@@ -178,18 +178,32 @@ static void make_start(const mm_sampler *s, int64_t seed, float *latents)
     else
         mm_rng_normal(&rng, 0, latents, count);
     if (s->noise_prior > 0 && s->inverted)
-        mm_noise_prior(s->noise_prior, s->inverted, latents, count);
+        mm_noise_prior(s->noise_prior, s->inverted->data, latents, count);
 }
 
-static mm_status draw(mm_sampler *s, int64_t repeat, float *latents, mm_video **out,
-                      mm_error *error)
+/* What was drawn before may be in use elsewhere: every video's latents are new ones. */
+static mm_status draw_latents(mm_sampler *s, int64_t seed, mm_error *error)
 {
-    int64_t seed = s->config->seed + repeat;
+    size_t bytes = mm_latent_elements(&s->drawing.latents) * sizeof(float);
+    mm_tensor_free(&s->latents);
+    float *latents = mm_malloc(bytes);
+    if (!latents)
+        return mm_fail_memory(error, "latents", bytes);
     make_start(s, seed, latents);
     mm_context_emit_stage(s->model->context, "sampling");
-    MM_TRY(mm_drawing_sample(&s->drawing, s->prompt, s->negative, latents, on_sampling_step, s,
-                             error));
-    return mm_sampler_write(s, seed, latents, out, error);
+    mm_status status =
+        mm_drawing_sample(&s->drawing, s->prompt, s->negative, latents, on_sampling_step, s, error);
+    if (status == MM_OK)
+        return mm_latents_wrap(&s->latents, &s->drawing.latents, latents, error);
+    mm_free(latents);
+    return status;
+}
+
+static mm_status draw(mm_sampler *s, int64_t repeat, mm_video **out, mm_error *error)
+{
+    int64_t seed = s->config->seed + repeat;
+    MM_TRY(draw_latents(s, seed, error));
+    return mm_sampler_write(s, seed, out, error);
 }
 
 static bool writes_something(const mm_sample_config *c)
@@ -200,24 +214,60 @@ static bool writes_something(const mm_sample_config *c)
 static mm_status run(mm_sampler *s, mm_video **out, mm_error *error)
 {
     MM_TRY(mm_context_check_process(s->model->context, error));
-    size_t bytes = mm_latent_elements(&s->drawing.latents) * sizeof(float);
-    if (!writes_something(s->config) && (!out || s->config->steps_only))
+    if (!writes_something(s->config) && !out && !s->config->steps_only)
         return mm_fail(error, MM_ERR_USAGE,
                        "nothing to write: set output_dir, output or a save option, or take the "
                        "video");
     MM_TRY(encode_texts(s, error));
     MM_TRY(mm_sampler_encode_reference(s, error));
     MM_TRY(invert_reference(s, error));
-    float *latents = mm_malloc(bytes);
-    mm_status status = latents ? MM_OK : mm_fail_memory(error, "latents", bytes);
-    for (int64_t i = 0; status == MM_OK && i < s->config->repeat_num; i++) {
+    for (int64_t i = 0; i < s->config->repeat_num; i++) {
         if (mm_context_stopping(s->model->context))
-            status = mm_fail(error, MM_ERR_CANCELLED, "stopped after %lld videos", (long long)i);
-        else
-            status = draw(s, i, latents, out, error);
+            return mm_fail(error, MM_ERR_CANCELLED, "stopped after %lld videos", (long long)i);
+        MM_TRY(draw(s, i, out, error));
     }
-    mm_free(latents);
-    return status;
+    return MM_OK;
+}
+
+mm_status mm_sampler_set_init_latents(mm_sampler *sampler, const mm_tensor *latents)
+{
+    if (!sampler)
+        return mm_api_misuse(__func__, "sampler must not be NULL");
+    mm_error error = {0};
+    float *start = NULL;
+    mm_status status = MM_OK;
+    if (latents)
+        status = mm_latents_from_tensor(&start, latents, &sampler->drawing.latents, "init latents",
+                                        &error);
+    if (status == MM_OK) {
+        mm_free(sampler->start);
+        sampler->start = start;
+    }
+    return mm_api_return(status, &error);
+}
+
+mm_status mm_sampler_latents(const mm_sampler *sampler, mm_tensor **out)
+{
+    if (out)
+        *out = NULL;
+    if (!sampler || !out)
+        return mm_api_misuse(__func__, "sampler and out must not be NULL");
+    if (!sampler->latents)
+        return mm_api_misuse(__func__, "nothing was drawn yet; mm_sampler_run() draws");
+    *out = mm_tensor_retain(sampler->latents);
+    return MM_OK;
+}
+
+mm_status mm_sampler_inversion(const mm_sampler *sampler, mm_tensor **out)
+{
+    if (out)
+        *out = NULL;
+    if (!sampler || !out)
+        return mm_api_misuse(__func__, "sampler and out must not be NULL");
+    if (!sampler->inverted)
+        return mm_api_misuse(__func__, "nothing was inverted");
+    *out = mm_tensor_retain(sampler->inverted);
+    return MM_OK;
 }
 
 mm_status mm_sampler_run(mm_sampler *sampler, mm_video **out)

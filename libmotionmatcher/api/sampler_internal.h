@@ -16,11 +16,12 @@ struct mm_sampler {
     int64_t min_timestep;
     double noise_prior;
     mm_drawing drawing;
-    mm_video *video;  /* the reference, where a video was given */
-    float *reference; /* its latents, which the noise prior inverts; NULL: no noise prior */
-    float *inverted;  /* the noise they come from, once it is known */
-    float *start;     /* given start, or NULL */
+    mm_video *video;     /* the reference, where a video was given */
+    float *reference;    /* its latents, which the noise prior inverts; NULL: no noise prior */
+    mm_tensor *inverted; /* the noise they come from, once it is known */
+    float *start;        /* given start, or NULL */
     float *prompt, *negative, *empty; /* hidden states */
+    mm_tensor *latents;               /* of the last video; NULL before */
 };
 
 /* sampler_inputs.c: everything that the options name is opened and checked before anything runs. */
@@ -39,7 +40,6 @@ mm_status mm_sampler_checkpoint_path(const mm_sample_config *config, char **out,
 mm_status mm_sampler_split_weight(const char *text, char **path, double *weight, mm_error *error);
 
 /* sampler_outputs.c */
-mm_status mm_sampler_write(mm_sampler *sampler, int64_t seed, const float *latents,
-                           mm_video **video, mm_error *error);
+mm_status mm_sampler_write(mm_sampler *sampler, int64_t seed, mm_video **video, mm_error *error);
 
 #endif

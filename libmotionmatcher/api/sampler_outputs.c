@@ -111,32 +111,32 @@ static mm_status write_video(mm_sampler *s, int64_t seed, const mm_video *video,
     return status;
 }
 
-static mm_status write_tensors(mm_sampler *s, const float *latents, mm_error *error)
+static mm_status write_tensors(mm_sampler *s, mm_error *error)
 {
     const mm_sample_config *c = s->config;
     mm_context *context = s->model->context;
     if (c->save_latents) {
-        MM_TRY(mm_latents_write(c->save_latents, "latents", &s->drawing.latents, latents, error));
+        MM_TRY(mm_latents_write(c->save_latents, "latents", &s->drawing.latents, s->latents->data,
+                                error));
         mm_context_emit_output(context, c->save_latents);
     }
     if (c->save_inversion && s->inverted) {
         MM_TRY(mm_latents_write(c->save_inversion, "inversion_noise", &s->drawing.latents,
-                                s->inverted, error));
+                                s->inverted->data, error));
         mm_context_emit_output(context, c->save_inversion);
     }
     return MM_OK;
 }
 
-mm_status mm_sampler_write(mm_sampler *s, int64_t seed, const float *latents, mm_video **video,
-                           mm_error *error)
+mm_status mm_sampler_write(mm_sampler *s, int64_t seed, mm_video **video, mm_error *error)
 {
     const mm_sample_config *c = s->config;
-    MM_TRY(write_tensors(s, latents, error));
+    MM_TRY(write_tensors(s, error));
     if (c->steps_only || (!c->output && !c->output_dir && !c->save_frames && !video))
         return MM_OK;
     mm_video *drawn = NULL;
     mm_context_emit_stage(s->model->context, "decoding");
-    MM_TRY(mm_drawing_decode(&s->drawing, latents, c->fps, &drawn, error));
+    MM_TRY(mm_drawing_decode(&s->drawing, s->latents->data, c->fps, &drawn, error));
     mm_status status = c->save_frames ? write_frames(c->save_frames, &drawn->frames, error) : MM_OK;
     if (status == MM_OK && c->save_frames)
         mm_context_emit_output(s->model->context, c->save_frames);

@@ -4,9 +4,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "api/lora_internal.h"
 #include "api/status_internal.h"
 #include "api/video_internal.h"
 #include "base/memory.h"
+#include "base/number.h"
 #include "base/rng.h"
 #include "motion/objective.h"
 #include "training/checkpoint.h"
@@ -354,8 +356,14 @@ mm_status mm_trainer_add_clip(mm_trainer *trainer, const mm_video *video, const 
 static bool report_step(void *user, const mm_step_report *report)
 {
     mm_trainer *t = user;
-    mm_context_emit_step(t->model->context, report->step, report->of, report->seconds,
-                         report->losses.loss);
+    mm_context_emit(t->model->context, &(mm_event){.kind = MM_EVENT_STEP,
+                                                   .step = report->step,
+                                                   .of = report->of,
+                                                   .seconds = report->seconds,
+                                                   .timestep = report->timestep,
+                                                   .loss = report->losses.loss,
+                                                   .loss_spatial = report->losses.spatial,
+                                                   .loss_temporal = report->losses.temporal});
     return mm_context_stopping(t->model->context);
 }
 
@@ -464,4 +472,37 @@ mm_status mm_trainer_run(mm_trainer *trainer)
         return mm_api_misuse(__func__, "trainer must not be NULL");
     mm_error error = {0};
     return mm_api_return(run(trainer, &error), &error);
+}
+
+/* What a checkpoint would say. */
+static mm_status describe_copy(mm_trainer *t, mm_lora_layers *layers, mm_error *error)
+{
+    char step[MM_INT_TEXT];
+    return mm_lora_layers_set_metadata(layers, "mm_step",
+                                       mm_int_text(t->state.done, step, sizeof(step)), error);
+}
+
+static mm_status copy_lora(mm_trainer *t, mm_lora **out, mm_error *error)
+{
+    if (t->clip_count > 0)
+        MM_TRY(mm_trainer_describe_lora(t, error));
+    mm_lora *lora = *out = mm_lora_make(t->model->context, t->model, error);
+    if (!lora)
+        return MM_ERR_MEMORY;
+    mm_status status = mm_lora_set_layers(&t->lora, true, &lora->layers, error);
+    if (status == MM_OK)
+        status = describe_copy(t, &lora->layers, error);
+    if (status != MM_OK)
+        mm_lora_free(out);
+    return status;
+}
+
+mm_status mm_trainer_lora(mm_trainer *trainer, mm_lora **out)
+{
+    if (out)
+        *out = NULL;
+    if (!trainer || !out)
+        return mm_api_misuse(__func__, "trainer and out must not be NULL");
+    mm_error error = {0};
+    return mm_api_return(copy_lora(trainer, out, &error), &error);
 }

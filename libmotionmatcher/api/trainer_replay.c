@@ -190,7 +190,13 @@ static mm_status run_steps(replay *r, mm_error *error)
         r->loss[0][i] = (float)losses.loss;
         r->loss[1][i] = (float)losses.spatial;
         r->loss[2][i] = (float)losses.temporal;
-        mm_context_emit_step(t->model->context, i + 1, r->count, 0.0, losses.loss);
+        mm_context_emit(t->model->context, &(mm_event){.kind = MM_EVENT_STEP,
+                                                       .step = i + 1,
+                                                       .of = r->count,
+                                                       .timestep = r->timestep[i],
+                                                       .loss = losses.loss,
+                                                       .loss_spatial = losses.spatial,
+                                                       .loss_temporal = losses.temporal});
     }
     return MM_OK;
 }

@@ -11,16 +11,34 @@
 #include "base/json.h"
 #include "base/memory.h"
 
+/* The tensor is kept alive. */
+static mm_status make_video(mm_video **out, const mm_tensor *tensor, double fps, mm_error *error)
+{
+    const int64_t *size = tensor->shape.dim;
+    mm_video *video = *out = mm_malloc(sizeof(*video));
+    if (!video)
+        return mm_fail_memory(error, "a video", sizeof(*video));
+    *video = (mm_video){
+        .frames = {size[0], (int32_t)size[2], (int32_t)size[1], fps, tensor->data},
+        .tensor = mm_tensor_retain(tensor),
+    };
+    return MM_OK;
+}
+
 mm_status mm_video_wrap(mm_video **out, mm_frames *frames, mm_error *error)
 {
-    *out = mm_malloc(sizeof(**out));
-    if (!*out) {
+    mm_tensor *tensor = NULL;
+    const mm_shape shape = MM_SHAPE(frames->count, frames->height, frames->width, 3);
+    mm_status status =
+        mm_tensor_make(&tensor, MM_U8, &shape, NULL, frames->data, mm_free, frames->data, error);
+    if (status != MM_OK) {
         mm_frames_free(frames);
-        return mm_fail_memory(error, "a video", sizeof(**out));
+        return status;
     }
-    (*out)->frames = *frames;
+    status = make_video(out, tensor, frames->fps, error);
+    mm_tensor_free(&tensor);
     *frames = (mm_frames){0};
-    return MM_OK;
+    return status;
 }
 
 mm_status mm_video_decode_clip(mm_video **out, const char *path, const mm_decode_request *request,
@@ -86,42 +104,45 @@ mm_status mm_video_probe(const char *path, mm_video_info *info)
     return mm_api_return(status, &error);
 }
 
-static mm_status copy_frames(mm_video **out, const uint8_t *data, const int64_t size[3], double fps,
-                             mm_error *error)
+static mm_status check_frames(const mm_tensor *frames, mm_error *error)
 {
-    size_t bytes = 3;
-    for (int i = 0; i < 3; i++) {
-        if (!mm_mul_size(bytes, (size_t)size[i], &bytes))
-            return mm_fail(error, MM_ERR_USAGE, "the video is too large");
-    }
-    mm_frames frames = {size[0], (int32_t)size[2], (int32_t)size[1], fps, mm_malloc(bytes)};
-    if (!frames.data)
-        return mm_fail_memory(error, "a video", bytes);
-    memcpy(frames.data, data, bytes);
-    return mm_video_wrap(out, &frames, error);
+    const int64_t *size = frames->shape.dim;
+    char text[96];
+    if (frames->dtype == MM_U8 && frames->shape.rank == 4 && size[3] == 3 && size[0] >= 1 &&
+        size[1] >= 1 && size[2] >= 1 && size[1] <= INT32_MAX && size[2] <= INT32_MAX)
+        return MM_OK;
+    return mm_fail(error, MM_ERR_USAGE,
+                   "the frames are %s of the shape %s; u8 [frames, height, width, 3] is needed",
+                   mm_dtype_name(frames->dtype), mm_shape_text(&frames->shape, text, sizeof(text)));
 }
 
-mm_status mm_video_from_frames(mm_video **out, const uint8_t *data, int64_t frames, int64_t height,
-                               int64_t width, double fps)
+static mm_status from_tensor(mm_video **out, const mm_tensor *frames, double fps, mm_error *error)
+{
+    mm_tensor *packed = NULL;
+    MM_TRY(check_frames(frames, error));
+    MM_TRY(mm_tensor_pack(&packed, frames, error));
+    mm_status status = make_video(out, packed, fps, error);
+    mm_tensor_free(&packed);
+    return status;
+}
+
+mm_status mm_video_from_tensor(mm_video **out, const mm_tensor *frames, double fps)
 {
     if (out)
         *out = NULL;
-    if (!out || !data)
-        return mm_api_misuse(__func__, "out and data must not be NULL");
-    if (frames < 1 || height < 1 || width < 1 || height > INT32_MAX || width > INT32_MAX)
-        return mm_api_misuse(__func__, "frames, height and width must be at least 1");
+    if (!out || !frames)
+        return mm_api_misuse(__func__, "out and frames must not be NULL");
     if (!(fps >= 0.0 && isfinite(fps)))
         return mm_api_misuse(__func__, "fps must be 0 (unknown) or more");
     mm_error error = {0};
-    int64_t size[3] = {frames, height, width};
-    return mm_api_return(copy_frames(out, data, size, fps, &error), &error);
+    return mm_api_return(from_tensor(out, frames, fps, &error), &error);
 }
 
 void mm_video_free(mm_video **video)
 {
     if (!video || !*video)
         return;
-    mm_frames_free(&(*video)->frames);
+    mm_tensor_free(&(*video)->tensor);
     mm_free(*video);
     *video = NULL;
 }
@@ -141,9 +162,19 @@ int64_t mm_video_height(const mm_video *video)
     return video ? video->frames.height : 0;
 }
 
-const uint8_t *mm_video_data(const mm_video *video)
+double mm_video_fps(const mm_video *video)
 {
-    return video ? video->frames.data : NULL;
+    return video ? video->frames.fps : 0.0;
+}
+
+mm_status mm_video_tensor(const mm_video *video, mm_tensor **out)
+{
+    if (out)
+        *out = NULL;
+    if (!video || !out)
+        return mm_api_misuse(__func__, "video and out must not be NULL");
+    *out = mm_tensor_retain(video->tensor);
+    return MM_OK;
 }
 
 mm_status mm_video_write(const mm_video *video, mm_context *context, const char *path)

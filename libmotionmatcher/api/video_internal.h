@@ -2,11 +2,13 @@
 #ifndef MM_API_VIDEO_INTERNAL_H
 #define MM_API_VIDEO_INTERNAL_H
 
+#include "base/tensor.h"
 #include "media/media.h"
 #include "motionmatcher/video.h"
 
 struct mm_video {
-    mm_frames frames;
+    mm_frames frames;  /* the tensor's */
+    mm_tensor *tensor; /* [F, H, W, 3] */
 };
 
 /* Takes over the frames' memory, also when it fails. */

@@ -9,7 +9,7 @@
 
 #include "base/log.h"
 #include "models/builder.h"
-#include "weights/tensor_file.h"
+#include "weights/lora_layers.h"
 
 typedef struct mm_lora_module {
     const mm_lora_site *site; /* owned by the model */
@@ -67,6 +67,9 @@ mm_status mm_lora_set_metadata(mm_lora_set *set, const char *key, const char *va
                                mm_error *error);
 const char *mm_lora_set_get_metadata(const mm_lora_set *set, const char *key);
 
+/* The set as the layers of a file, with its metadata: copied, or in memory that stays the set's. */
+mm_status mm_lora_set_layers(const mm_lora_set *set, bool copied, mm_lora_layers *out,
+                             mm_error *error);
 /* PEFT safetensors with the set's metadata and a LoraConfig in lora_adapter_metadata. */
 mm_status mm_lora_set_save(mm_lora_set *set, const char *path, mm_error *error);
 

@@ -166,43 +166,67 @@ mm_status mm_lora_set_read(mm_lora_set *set, const mm_tensor_file *file, const c
     return status;
 }
 
-/* Both matrices of one layer, whose numbers stay in the set. */
-static void view_layer(const mm_lora_module *module, int32_t part, mm_lora_layer *out)
+/* One matrix, in its own memory or in the set's. */
+static mm_status make_matrix(mm_tensor **out, mm_shape shape, float *values, bool copied,
+                             mm_error *error)
+{
+    mm_tensor *view = NULL;
+    MM_TRY(mm_tensor_make(&view, MM_F32, &shape, NULL, values, NULL, NULL, error));
+    if (!copied) {
+        *out = view;
+        return MM_OK;
+    }
+    mm_status status = mm_tensor_copy(out, view, error);
+    mm_tensor_free(&view);
+    return status;
+}
+
+static mm_status add_layer(const mm_lora_module *module, int32_t part, bool copied,
+                           mm_lora_layers *out, mm_error *error)
 {
     const mm_lora_site *site = module->site;
     const int64_t rank = module->rank, in = site->in_features, side = site->out_features;
-    *out = (mm_lora_layer){.path = site->path[part],
-                           .rank = rank,
-                           .in = in,
-                           .out = side,
-                           .alpha = (double)rank,
-                           .down = {.shape = MM_SHAPE(rank, in)},
-                           .up = {.shape = MM_SHAPE(side, rank)}};
-    out->down.data = (float *)module->down.data + part * rank * in;
-    out->up.data = (float *)module->up.data + part * side * rank;
+    float *down_values = (float *)module->down.data + part * rank * in;
+    float *up_values = (float *)module->up.data + part * side * rank;
+    mm_tensor *down = NULL, *up = NULL;
+    mm_status status = make_matrix(&down, MM_SHAPE(rank, in), down_values, copied, error);
+    if (status == MM_OK)
+        status = make_matrix(&up, MM_SHAPE(side, rank), up_values, copied, error);
+    if (status == MM_OK)
+        status = mm_lora_layers_add(out, site->path[part], down, up, (double)rank, error);
+    mm_tensor_free(&down);
+    mm_tensor_free(&up);
+    return status;
 }
 
-static mm_status view_set(const mm_lora_set *set, mm_lora_layers *view, mm_error *error)
+static mm_status add_layers(const mm_lora_set *set, bool copied, mm_lora_layers *out,
+                            mm_error *error)
 {
     for (size_t i = 0; i < set->metadata_count; i++)
         MM_TRY(
-            mm_lora_layers_set_metadata(view, set->metadata[i].key, set->metadata[i].value, error));
+            mm_lora_layers_set_metadata(out, set->metadata[i].key, set->metadata[i].value, error));
     for (int32_t i = 0; i < set->count; i++) {
         for (int32_t p = 0; set->module[i].rank && p < set->module[i].site->count; p++)
-            view_layer(&set->module[i], p, &view->layer[view->count++]);
+            MM_TRY(add_layer(&set->module[i], p, copied, out, error));
     }
     return MM_OK;
 }
 
+mm_status mm_lora_set_layers(const mm_lora_set *set, bool copied, mm_lora_layers *out,
+                             mm_error *error)
+{
+    *out = (mm_lora_layers){.naming = MM_LORA_PEFT};
+    mm_status status = add_layers(set, copied, out, error);
+    if (status != MM_OK)
+        mm_lora_layers_free(out);
+    return status;
+}
+
 mm_status mm_lora_set_save(mm_lora_set *set, const char *path, mm_error *error)
 {
-    size_t most = 3 * (size_t)set->count;
-    mm_lora_layers view = {.layer = mm_calloc(most, sizeof(*view.layer))};
-    mm_status status = view.layer ? view_set(set, &view, error)
-                                  : mm_fail_memory(error, "a LoRA", most * sizeof(*view.layer));
-    if (status == MM_OK)
-        status = mm_lora_write_peft(&view, path, error);
-    mm_free(view.layer);
-    mm_arena_free(&view.arena);
+    mm_lora_layers view;
+    MM_TRY(mm_lora_set_layers(set, false, &view, error));
+    mm_status status = mm_lora_write_peft(&view, path, error);
+    mm_lora_layers_free(&view);
     return status;
 }

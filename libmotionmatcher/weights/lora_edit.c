@@ -12,17 +12,24 @@
 #define TIMESTEP_KEY "mm_min_timestep"
 
 /* Replaces the matrix by its f32 form times `factor`. */
-static mm_status multiply(mm_lora_matrix *matrix, double factor, mm_error *error)
+static mm_status multiply(mm_tensor **matrix, double factor, mm_error *error)
 {
-    size_t count = (size_t)mm_shape_elements(&matrix->shape);
-    float *values = mm_lora_matrix_f32(matrix);
+    const mm_shape *shape = &(*matrix)->shape;
+    size_t count = (size_t)mm_shape_elements(shape);
+    float *values = mm_tensor_floats(*matrix);
+    mm_tensor *product = NULL;
     if (!values)
         return mm_fail_memory(error, "a LoRA", count * sizeof(*values));
     for (size_t i = 0; i < count; i++)
         values[i] = (float)((double)values[i] * factor);
-    mm_free(matrix->data);
-    matrix->data = values;
-    matrix->dtype = MM_F32;
+    mm_status status =
+        mm_tensor_make(&product, MM_F32, shape, NULL, values, mm_free, values, error);
+    if (status != MM_OK) {
+        mm_free(values);
+        return status;
+    }
+    mm_tensor_free(matrix);
+    *matrix = product;
     return MM_OK;
 }
 
@@ -68,21 +75,11 @@ static mm_status check_sides(const term *terms, size_t count, mm_error *error)
     return MM_OK;
 }
 
-static mm_status copy_matrix(mm_lora_matrix *out, const mm_lora_matrix *from, mm_error *error)
+static mm_status allocate_matrix(mm_tensor **out, mm_shape shape, mm_error *error)
 {
-    size_t bytes = (size_t)mm_shape_elements(&from->shape) * mm_dtype_bytes(from->dtype);
-    *out = (mm_lora_matrix){from->dtype, from->shape, mm_malloc(bytes)};
-    if (!out->data)
-        return mm_fail_memory(error, "a LoRA", bytes);
-    memcpy(out->data, from->data, bytes);
+    MM_TRY(mm_tensor_allocate(out, MM_F32, &shape, error));
+    memset((*out)->data, 0, (size_t)mm_shape_elements(&shape) * sizeof(float));
     return MM_OK;
-}
-
-static mm_status allocate_matrix(mm_lora_matrix *out, mm_shape shape, mm_error *error)
-{
-    size_t bytes = (size_t)mm_shape_elements(&shape) * sizeof(float);
-    *out = (mm_lora_matrix){MM_F32, shape, mm_calloc(1, bytes)};
-    return out->data ? MM_OK : mm_fail_memory(error, "a LoRA", bytes);
 }
 
 /* The matrices of a term as f32, the up one with weight and scale in it. */
@@ -94,7 +91,7 @@ static mm_status open_factors(factors *f, const term *t, mm_error *error)
 {
     const mm_lora_layer *layer = t->layer;
     double scale = t->weight * layer->alpha / (double)layer->rank;
-    *f = (factors){mm_lora_matrix_f32(&layer->down), mm_lora_matrix_f32(&layer->up)};
+    *f = (factors){mm_tensor_floats(layer->down), mm_tensor_floats(layer->up)};
     if (!f->down || !f->up)
         return mm_fail_memory(error, "a LoRA", (size_t)(layer->in * layer->rank) * sizeof(float));
     for (int64_t i = 0; i < layer->out * layer->rank; i++)
@@ -111,7 +108,7 @@ static void close_factors(factors *f)
 /* Rows of down one after the other, columns of up side by side. */
 static void append(mm_lora_layer *sum, const factors *f, int64_t first, int64_t rank)
 {
-    float *down = sum->down.data, *up = sum->up.data;
+    float *down = sum->down->data, *up = sum->up->data;
     memcpy(down + first * sum->in, f->down, (size_t)(rank * sum->in) * sizeof(float));
     for (int64_t o = 0; o < sum->out; o++)
         memcpy(up + o * sum->rank + first, f->up + o * rank, (size_t)rank * sizeof(float));
@@ -132,8 +129,8 @@ static void add_product(double *product, const mm_lora_layer *sum, const factors
 static void place_product(mm_lora_layer *sum, const double *product)
 {
     bool is_up = sum->rank == sum->in;
-    float *half = is_up ? sum->up.data : sum->down.data;
-    float *identity = is_up ? sum->down.data : sum->up.data;
+    float *half = is_up ? sum->up->data : sum->down->data;
+    float *identity = is_up ? sum->down->data : sum->up->data;
     for (int64_t i = 0; i < sum->in * sum->out; i++)
         half[i] = (float)product[i];
     for (int64_t i = 0; i < sum->rank; i++)
@@ -143,7 +140,7 @@ static void place_product(mm_lora_layer *sum, const double *product)
 static mm_status shape_sum(mm_lora_layer *sum, const mm_lora_layer *like, int64_t rank,
                            mm_error *error)
 {
-    mm_shape down = like->down.shape, up = like->up.shape;
+    mm_shape down = like->down->shape, up = like->up->shape;
     down.dim[0] = up.dim[1] = sum->rank = rank;
     sum->alpha = (double)rank;
     MM_TRY(allocate_matrix(&sum->down, down, error));
@@ -188,12 +185,12 @@ static mm_status multiply_out(mm_lora_layer *sum, const term *terms, size_t coun
 }
 
 /* A layer that one input has alone, unweighted, stays as it is, byte for byte. */
-static mm_status copy_layer(mm_lora_layer *sum, const mm_lora_layer *from, mm_error *error)
+static void share_layer(mm_lora_layer *sum, const mm_lora_layer *from)
 {
     sum->rank = from->rank;
     sum->alpha = from->alpha;
-    MM_TRY(copy_matrix(&sum->down, &from->down, error));
-    return copy_matrix(&sum->up, &from->up, error);
+    sum->down = mm_tensor_retain(from->down);
+    sum->up = mm_tensor_retain(from->up);
 }
 
 static mm_status add_terms(mm_lora_layers *out, const term *terms, size_t count, mm_error *error)
@@ -206,8 +203,10 @@ static mm_status add_terms(mm_lora_layers *out, const term *terms, size_t count,
         .path = mm_arena_strdup(&out->arena, first->path), .in = first->in, .out = first->out};
     if (!sum->path)
         return mm_fail_memory(error, "a LoRA", strlen(first->path));
-    if (count == 1 && terms[0].weight == 1.0)
-        return copy_layer(sum, first, error);
+    if (count == 1 && terms[0].weight == 1.0) {
+        share_layer(sum, first);
+        return MM_OK;
+    }
     for (size_t i = 0; i < count; i++)
         rank += terms[i].layer->rank;
     return rank <= limit ? concatenate(sum, terms, count, rank, error)

@@ -170,7 +170,7 @@ static mm_status check_finite(const factors *t, mm_error *error)
 static mm_status fuse_tensor(const fusion *f, size_t index, const mm_lora_layer *layer,
                              mm_output_file *file, mm_error *error)
 {
-    factors t = {layer, mm_lora_matrix_f32(&layer->down), mm_lora_matrix_f32(&layer->up)};
+    factors t = {layer, mm_tensor_floats(layer->down), mm_tensor_floats(layer->up)};
     mm_status status = MM_OK;
     if (!t.down || !t.up)
         status = mm_fail_memory(error, "a LoRA", (size_t)(layer->in * layer->rank));

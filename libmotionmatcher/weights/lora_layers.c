@@ -10,8 +10,8 @@
 
 static void free_layer(mm_lora_layer *layer)
 {
-    mm_free(layer->down.data);
-    mm_free(layer->up.data);
+    mm_tensor_free(&layer->down);
+    mm_tensor_free(&layer->up);
 }
 
 void mm_lora_layers_free(mm_lora_layers *layers)
@@ -23,16 +23,13 @@ void mm_lora_layers_free(mm_lora_layers *layers)
     *layers = (mm_lora_layers){0};
 }
 
-static mm_status read_matrix(mm_lora_matrix *out, const mm_tensor_file *file, size_t index,
+static mm_status read_matrix(mm_tensor **out, const mm_tensor_file *file, size_t index,
                              mm_error *error)
 {
     const mm_tensor_info *info = mm_tensor_file_info(file, index);
-    int64_t elements = mm_shape_elements(&info->shape);
-    size_t bytes = (size_t)elements * mm_dtype_bytes(info->dtype);
-    *out = (mm_lora_matrix){info->dtype, info->shape, mm_malloc(bytes)};
-    if (!out->data)
-        return mm_fail_memory(error, "a LoRA", bytes);
-    return mm_tensor_file_read_raw(file, index, 0, elements, out->data, error);
+    MM_TRY(mm_tensor_allocate(out, info->dtype, &info->shape, error));
+    return mm_tensor_file_read_raw(file, index, 0, mm_shape_elements(&info->shape), (*out)->data,
+                                   error);
 }
 
 static mm_status add_layer(mm_lora_layers *layers, const mm_tensor_file *file,
@@ -105,6 +102,80 @@ mm_status mm_lora_layers_read(mm_lora_layers *out, const mm_tensor_file *file,
     return status;
 }
 
+/* The rank of a pair of matrices and the sides of what it adds to; false when they do not fit. */
+static bool measure(mm_lora_layer *layer)
+{
+    const mm_shape *down = &layer->down->shape, *up = &layer->up->shape;
+    if (down->rank < 2 || up->rank < 2 || up->dim[1] != down->dim[0])
+        return false;
+    for (int32_t i = 2; i < up->rank; i++) {
+        if (up->dim[i] != 1)
+            return false;
+    }
+    layer->rank = down->dim[0];
+    layer->out = up->dim[0];
+    if (layer->rank < 1)
+        return false;
+    layer->in = mm_shape_elements(down) / layer->rank;
+    return layer->rank <= layer->in && layer->rank <= layer->out;
+}
+
+static mm_status check_layer(mm_lora_layer *layer, mm_error *error)
+{
+    char down[96], up[96];
+    if (!mm_tensor_is_real(layer->down) || !mm_tensor_is_real(layer->up))
+        return mm_fail(error, MM_ERR_USAGE,
+                       "layer %s: matrices of f32, f16, bf16 or f64 are needed", layer->path);
+    if (!isfinite(layer->alpha))
+        return mm_fail(error, MM_ERR_USAGE, "layer %s: alpha is not finite", layer->path);
+    if (measure(layer))
+        return MM_OK;
+    return mm_fail(error, MM_ERR_USAGE,
+                   "layer %s: down is %s and up %s; [rank, in] and [out, rank] are needed, of a "
+                   "rank within 1..min(in, out)",
+                   layer->path, mm_shape_text(&layer->down->shape, down, sizeof(down)),
+                   mm_shape_text(&layer->up->shape, up, sizeof(up)));
+}
+
+/* Moves the layer into the sorted array. */
+static mm_status insert_layer(mm_lora_layers *layers, const mm_lora_layer *layer, mm_error *error)
+{
+    const size_t bytes = (layers->count + 1) * sizeof(*layer);
+    mm_lora_layer *grown = mm_realloc(layers->layer, bytes);
+    if (!grown)
+        return mm_fail_memory(error, "a LoRA", bytes);
+    layers->layer = grown;
+    size_t at = 0;
+    while (at < layers->count && strcmp(grown[at].path, layer->path) < 0)
+        at++;
+    if (at < layers->count && strcmp(grown[at].path, layer->path) == 0)
+        return mm_fail(error, MM_ERR_USAGE, "layer %s is there already", layer->path);
+    memmove(grown + at + 1, grown + at, (layers->count - at) * sizeof(*grown));
+    grown[at] = *layer;
+    layers->count++;
+    layers->tensors += 2;
+    layers->used += 2;
+    return MM_OK;
+}
+
+mm_status mm_lora_layers_add(mm_lora_layers *layers, const char *path, const mm_tensor *down,
+                             const mm_tensor *up, double alpha, mm_error *error)
+{
+    mm_lora_layer layer = {.path = mm_arena_strdup(&layers->arena, path), .alpha = alpha};
+    if (!layer.path)
+        return mm_fail_memory(error, "a LoRA", strlen(path));
+    mm_status status = mm_tensor_pack(&layer.down, down, error);
+    if (status == MM_OK)
+        status = mm_tensor_pack(&layer.up, up, error);
+    if (status == MM_OK)
+        status = check_layer(&layer, error);
+    if (status == MM_OK)
+        status = insert_layer(layers, &layer, error);
+    if (status != MM_OK)
+        free_layer(&layer);
+    return status;
+}
+
 static mm_metadata_entry *find_metadata(const mm_lora_layers *layers, const char *key)
 {
     const mm_metadata_entry wanted = {.key = key};
@@ -163,29 +234,6 @@ void mm_lora_layers_drop_metadata(mm_lora_layers *layers, const char *key)
     layers->metadata_count--;
 }
 
-static float value_at(const mm_lora_matrix *matrix, size_t i)
-{
-    switch (matrix->dtype) {
-    case MM_F16:
-        return mm_f16_to_f32(((const uint16_t *)matrix->data)[i]);
-    case MM_BF16:
-        return mm_bf16_to_f32(((const uint16_t *)matrix->data)[i]);
-    case MM_F64:
-        return (float)((const double *)matrix->data)[i];
-    default:
-        return ((const float *)matrix->data)[i];
-    }
-}
-
-float *mm_lora_matrix_f32(const mm_lora_matrix *matrix)
-{
-    size_t count = (size_t)mm_shape_elements(&matrix->shape);
-    float *values = mm_malloc(count * sizeof(*values));
-    for (size_t i = 0; values && i < count; i++)
-        values[i] = value_at(matrix, i);
-    return values;
-}
-
 /* sum over i, j of (row i of a . row j of a) * (column i of b . column j of b): the squared norm of
    b * a without that product. */
 static double squared_norm(const float *a, const float *b, const mm_lora_layer *layer)
@@ -206,7 +254,7 @@ static double squared_norm(const float *a, const float *b, const mm_lora_layer *
 
 double mm_lora_layer_norm(const mm_lora_layer *layer)
 {
-    float *down = mm_lora_matrix_f32(&layer->down), *up = mm_lora_matrix_f32(&layer->up);
+    float *down = mm_tensor_floats(layer->down), *up = mm_tensor_floats(layer->up);
     double norm = -1.0;
     if (down && up)
         norm = fabs(layer->alpha / (double)layer->rank) * sqrt(squared_norm(down, up, layer));

@@ -8,20 +8,15 @@
 
 #include <stdatomic.h>
 
+#include "base/tensor.h"
 #include "weights/lora_table.h"
-
-typedef struct mm_lora_matrix {
-    mm_dtype dtype; /* f32, f16, bf16 or f64 */
-    mm_shape shape; /* down [rank, in...], up [out, rank, 1...] */
-    void *data;
-} mm_lora_matrix;
 
 /* W + alpha / rank * up * down. */
 typedef struct mm_lora_layer {
     const char *path;
     int64_t rank, in, out;
     double alpha;
-    mm_lora_matrix down, up;
+    mm_tensor *down, *up; /* packed f32, f16, bf16 or f64: [rank, in...] and [out, rank, 1...] */
 } mm_lora_layer;
 
 typedef struct mm_lora_layers {
@@ -52,8 +47,11 @@ mm_status mm_lora_layers_set_metadata(mm_lora_layers *layers, const char *key, c
                                       mm_error *error);
 void mm_lora_layers_drop_metadata(mm_lora_layers *layers, const char *key);
 
-/* A matrix as f32, fresh; NULL without memory. */
-float *mm_lora_matrix_f32(const mm_lora_matrix *matrix);
+/* Puts a layer in its place; the matrices are kept alive, and packed where they are not.
+   MM_ERR_USAGE: the path is there already, matrices that do not fit each other, no floating-point
+   numbers, a rank outside 1..min(in, out), an alpha that is not finite. */
+mm_status mm_lora_layers_add(mm_lora_layers *layers, const char *path, const mm_tensor *down,
+                             const mm_tensor *up, double alpha, mm_error *error);
 /* Frobenius norm of the change alpha / rank * up * down; negative without memory. */
 double mm_lora_layer_norm(const mm_lora_layer *layer);
 

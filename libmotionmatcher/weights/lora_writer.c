@@ -26,7 +26,7 @@ static void end(content *c)
     mm_arena_free(&c->arena);
 }
 
-static mm_status add(content *c, const char *stem, const char *ending, const mm_lora_matrix *matrix,
+static mm_status add(content *c, const char *stem, const char *ending, const mm_tensor *matrix,
                      mm_error *error)
 {
     const char *name = stem ? mm_arena_format(&c->arena, "%s%s", stem, ending) : NULL;
@@ -148,8 +148,8 @@ static mm_status add_peft(content *c, const mm_lora_layers *layers, mm_error *er
     for (size_t i = 0; i < layers->count; i++) {
         const mm_lora_layer *layer = &layers->layer[i];
         const char *stem = mm_arena_format(&c->arena, "unet.%s", layer->path);
-        MM_TRY(add(c, stem, ".lora_A.weight", &layer->down, error));
-        MM_TRY(add(c, stem, ".lora_B.weight", &layer->up, error));
+        MM_TRY(add(c, stem, ".lora_A.weight", layer->down, error));
+        MM_TRY(add(c, stem, ".lora_B.weight", layer->up, error));
     }
     return MM_OK;
 }
@@ -172,7 +172,7 @@ static mm_status add_alpha(content *c, const char *stem, double alpha, mm_error 
     if (!value)
         return mm_fail_memory(error, "a LoRA", sizeof(*value));
     *value = (float)alpha;
-    const mm_lora_matrix scalar = {.dtype = MM_F32, .shape = {.rank = 0}, .data = value};
+    const mm_tensor scalar = {.dtype = MM_F32, .data = value};
     return add(c, stem, ".alpha", &scalar, error);
 }
 
@@ -181,8 +181,8 @@ static mm_status add_kohya(content *c, const mm_lora_layers *layers, mm_error *e
     for (size_t i = 0; i < layers->count; i++) {
         const mm_lora_layer *layer = &layers->layer[i];
         const char *stem = mm_lora_kohya_name(layer->path, &c->arena);
-        MM_TRY(add(c, stem, ".lora_down.weight", &layer->down, error));
-        MM_TRY(add(c, stem, ".lora_up.weight", &layer->up, error));
+        MM_TRY(add(c, stem, ".lora_down.weight", layer->down, error));
+        MM_TRY(add(c, stem, ".lora_up.weight", layer->up, error));
         MM_TRY(add_alpha(c, stem, layer->alpha, error));
     }
     return MM_OK;
@@ -216,13 +216,13 @@ static const mm_lora_layer *find_layer(const mm_lora_layers *layers, const char 
     return NULL;
 }
 
-static mm_status add_scaled(content *c, const mm_lora_layer *layer, const mm_lora_matrix *matrix,
+static mm_status add_scaled(content *c, const mm_lora_layer *layer, const mm_tensor *matrix,
                             mm_error *error)
 {
-    const bool is_up = matrix == &layer->up;
+    const bool is_up = matrix == layer->up;
     const double scale = is_up ? layer->alpha / (double)layer->rank : 1.0;
     const size_t count = (size_t)mm_shape_elements(&matrix->shape);
-    float *values = mm_lora_matrix_f32(matrix);
+    float *values = mm_tensor_floats(matrix);
     if (!values)
         return mm_fail_memory(error, "a LoRA", count * sizeof(*values));
     for (size_t i = 0; i < count; i++)
@@ -245,8 +245,8 @@ static mm_status add_list(content *c, const mm_lora_layers *layers, const mm_lor
             return mm_fail(error, MM_ERR_UNSUPPORTED,
                            "%s: the released code's list holds every layer; %s is not adapted",
                            path, name[i]);
-        MM_TRY(add_scaled(c, layer, &layer->up, error));
-        MM_TRY(add_scaled(c, layer, &layer->down, error));
+        MM_TRY(add_scaled(c, layer, layer->up, error));
+        MM_TRY(add_scaled(c, layer, layer->down, error));
     }
     if (c->count == 2 * layers->count)
         return MM_OK;

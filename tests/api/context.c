@@ -138,12 +138,13 @@ static void test_events(void **state)
     assert_int_equal(mm_context_create(&context, NULL), MM_OK);
     mm_context_emit_plan(context, 7);
     mm_context_set_events(context, on_event, &answer);
-    mm_context_emit_step(context, 2, 5, 1.5, 0.25);
+    mm_context_emit_step(context, 2, 5, 1.5);
     assert_int_equal(seen.struct_size, sizeof(mm_event));
     assert_int_equal(seen.kind, MM_EVENT_STEP);
     assert_int_equal(seen.step, 2);
     assert_int_equal(seen.of, 5);
-    assert_true(seen.seconds == 1.5 && seen.loss == 0.25);
+    assert_true(seen.seconds == 1.5 && isnan(seen.loss) && isnan(seen.loss_spatial));
+    assert_int_equal(seen.timestep, -1);
     assert_true(seen.peak_bytes > 0);
     assert_false(mm_context_stopping(context));
     answer = 1;

@@ -163,14 +163,27 @@ static void test_a_context_for_each_thread(void **state)
 typedef struct family {
     mm_context *context;
     mm_model *model;
-    mm_lora *lora, *sum;
+    mm_lora *lora, *sum, *made, *trained;
     mm_extractor *extractor;
     mm_sampler *sampler;
     mm_trainer *trainer;
     mm_video *video;
+    mm_tensor *down, *up, *frames;
 } family;
 
-#define MEMBERS 8
+#define MEMBERS 13
+
+/* Of the LoRA's first layer and of the video; a LoRA of the same matrices; the trainer's. */
+static void make_tensors(family *f)
+{
+    mm_lora_layer_info info = {.struct_size = sizeof(info)};
+    OK(mm_lora_describe(f->lora, 0, &info));
+    OK(mm_lora_matrices(f->lora, 0, &f->down, &f->up));
+    OK(mm_lora_create(&f->made, f->model));
+    OK(mm_lora_add_layer(f->made, info.path, f->down, f->up, info.alpha));
+    OK(mm_trainer_lora(f->trainer, &f->trained));
+    OK(mm_video_tensor(f->video, &f->frames));
+}
 
 static void make_family(family *f)
 {
@@ -183,6 +196,7 @@ static void make_family(family *f)
     OK(work_sampler(&f->sampler, f->model));
     OK(work_trainer(&f->trainer, f->model, NULL));
     OK(work_video(&f->video));
+    make_tensors(f);
 }
 
 static void free_member(family *f, int member)
@@ -209,6 +223,21 @@ static void free_member(family *f, int member)
     case 6:
         mm_trainer_free(&f->trainer);
         break;
+    case 7:
+        mm_lora_free(&f->made);
+        break;
+    case 8:
+        mm_lora_free(&f->trained);
+        break;
+    case 9:
+        mm_tensor_free(&f->down);
+        break;
+    case 10:
+        mm_tensor_free(&f->up);
+        break;
+    case 11:
+        mm_tensor_free(&f->frames);
+        break;
     default:
         mm_video_free(&f->video);
         break;
@@ -234,8 +263,18 @@ static void ask_family(const family *f)
         OK(mm_sampler_plan(f->sampler));
     if (f->trainer)
         OK(mm_trainer_plan(f->trainer));
+    if (f->made)
+        OK(mm_lora_describe(f->made, 0, &info));
+    if (f->trained)
+        OK(mm_lora_describe(f->trained, 0, &info));
+    if (f->down)
+        assert_true(isfinite(*(const float *)mm_tensor_data(f->down)));
+    if (f->up)
+        assert_true(isfinite(*(const float *)mm_tensor_data(f->up)));
+    if (f->frames)
+        assert_int_equal(((const uint8_t *)mm_tensor_data(f->frames))[1], 7);
     if (f->video)
-        assert_non_null(mm_video_data(f->video));
+        assert_int_equal(mm_video_frames(f->video), FRAMES);
 }
 
 static void test_handles_are_freed_in_any_order(void **state)

@@ -48,10 +48,32 @@ static inline mm_status work_options(mm_options **out, const char *table, const 
 
 static inline mm_status work_video(mm_video **out)
 {
-    uint8_t frames[FRAMES * SIDE * SIDE * 3];
-    for (size_t i = 0; i < sizeof(frames); i++)
+    const int64_t shape[] = {FRAMES, SIDE, SIDE, 3};
+    const size_t bytes = FRAMES * SIDE * SIDE * 3;
+    uint8_t *frames = malloc(bytes);
+    mm_tensor *tensor = NULL;
+    assert_non_null(frames);
+    for (size_t i = 0; i < bytes; i++)
         frames[i] = (uint8_t)(i * 7 + i / 1000 * 31);
-    return mm_video_from_frames(out, frames, FRAMES, SIDE, SIDE, 8.0);
+    mm_status status = mm_tensor_wrap(&tensor, frames, "u8", 4, shape, NULL, free, frames);
+    if (status != MM_OK) {
+        free(frames);
+        return status;
+    }
+    status = mm_video_from_tensor(out, tensor, 8.0);
+    mm_tensor_free(&tensor);
+    return status;
+}
+
+/* Of all bytes of a packed tensor; frees it. */
+static inline uint64_t work_tensor_sum(mm_tensor *tensor, size_t element)
+{
+    size_t bytes = tensor ? element : 0;
+    for (int32_t i = 0; i < mm_tensor_rank(tensor); i++)
+        bytes *= (size_t)mm_tensor_shape(tensor)[i];
+    uint64_t sum = work_sum(mm_tensor_data(tensor), bytes);
+    mm_tensor_free(&tensor);
+    return sum;
 }
 
 static inline mm_status work_sampler(mm_sampler **out, mm_model *model)
@@ -70,8 +92,11 @@ static inline mm_status work_sampler(mm_sampler **out, mm_model *model)
 static inline mm_status work_sampler_sum(mm_sampler *sampler, uint64_t *sum)
 {
     mm_video *video = NULL;
+    mm_tensor *frames = NULL;
     mm_status status = mm_sampler_run(sampler, &video);
-    *sum = work_sum(mm_video_data(video), video ? FRAMES * SIDE * SIDE * 3 : 0);
+    if (status == MM_OK)
+        status = mm_video_tensor(video, &frames);
+    *sum = work_tensor_sum(frames, 1);
     mm_video_free(&video);
     return status;
 }
@@ -162,9 +187,10 @@ static inline mm_status work_extractor(mm_extractor **out, mm_model *model)
 static inline mm_status work_extractor_sum(mm_extractor *extractor, int64_t timestep, uint64_t *sum)
 {
     mm_status status = mm_extractor_run_at(extractor, timestep, NULL);
-    int64_t shape[4] = {0};
-    const float *ca = mm_extractor_ca(extractor, shape);
-    *sum = work_sum(ca, (size_t)(shape[0] * shape[1] * shape[2] * shape[3]) * sizeof(float));
+    mm_tensor *ca = NULL;
+    if (status == MM_OK)
+        status = mm_extractor_ca(extractor, &ca);
+    *sum = work_tensor_sum(ca, sizeof(float));
     return status;
 }
 

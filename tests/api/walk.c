@@ -67,7 +67,7 @@ static int begin(void **state)
     write_noise_i64(walk_noise_i64);
     OK(mm_context_create(&walk_context, NULL));
     OK(mm_model_open(&walk_model, walk_context, WALK_MODEL));
-    OK(mm_video_from_frames(&walk_video, frames, WALK_FRAMES, WALK_SIDE, WALK_SIDE, 8.0));
+    OK(check_video(&walk_video, frames, WALK_FRAMES, WALK_SIDE, WALK_SIDE));
     return 0;
 }
 

@@ -46,6 +46,68 @@ void walk_mm_lora_open_alone(void)
     REFUSED_OUT(out, mm_lora_open_alone(&out, walk_context, walk_noise_i64), MM_ERR_INPUT);
 }
 
+void walk_mm_lora_create(void)
+{
+    mm_lora *out;
+    REFUSED(mm_lora_create(NULL, walk_model), MM_ERR_USAGE);
+    REFUSED_OUT(out, mm_lora_create(&out, NULL), MM_ERR_USAGE);
+}
+
+void walk_mm_lora_add_layer(void)
+{
+    static const float zeros[8];
+    static const int64_t wide[] = {1, 7}, tall[] = {7, 1};
+    mm_lora *l = NULL, *alone = NULL, *from_file = lora();
+    mm_tensor *down = NULL, *up = NULL, *whole = NULL;
+    mm_lora_layer_info info = {.struct_size = sizeof(info)};
+    OK(mm_lora_create(&l, walk_model));
+    OK(mm_lora_open_alone(&alone, walk_context, LORA));
+    OK(mm_lora_describe(from_file, 0, &info));
+    OK(mm_tensor_wrap(&down, zeros, "f32", 2, wide, NULL, NULL, NULL));
+    OK(mm_tensor_wrap(&up, zeros, "f32", 2, tall, NULL, NULL, NULL));
+    OK(mm_tensor_wrap(&whole, zeros, "i32", 2, wide, NULL, NULL, NULL));
+    REFUSED(mm_lora_add_layer(NULL, info.path, down, up, 1.0), MM_ERR_USAGE);
+    REFUSED(mm_lora_add_layer(l, NULL, down, up, 1.0), MM_ERR_USAGE);
+    REFUSED(mm_lora_add_layer(l, info.path, NULL, up, 1.0), MM_ERR_USAGE);
+    REFUSED(mm_lora_add_layer(l, info.path, down, NULL, 1.0), MM_ERR_USAGE);
+    REFUSED(mm_lora_add_layer(alone, info.path, down, up, 1.0), MM_ERR_USAGE);
+    REFUSED(mm_lora_add_layer(l, info.path, up, down, 1.0), MM_ERR_USAGE);
+    REFUSED(mm_lora_add_layer(l, info.path, whole, up, 1.0), MM_ERR_USAGE);
+    REFUSED(mm_lora_add_layer(l, info.path, down, up, (double)NAN), MM_ERR_USAGE);
+    REFUSED(mm_lora_add_layer(l, info.path, down, up, 1.0), MM_ERR_INPUT);
+    REFUSED(mm_lora_add_layer(l, "no.such.module", down, up, 1.0), MM_ERR_INPUT);
+    assert_int_equal(mm_lora_modules(l), 0);
+    mm_tensor_free(&whole);
+    mm_tensor_free(&up);
+    mm_tensor_free(&down);
+    mm_lora_free(&from_file);
+    mm_lora_free(&alone);
+    mm_lora_free(&l);
+}
+
+void walk_mm_lora_matrices(void)
+{
+    mm_lora *l = lora();
+    mm_tensor *down, *up = (void *)1;
+    REFUSED_OUT(down, mm_lora_matrices(NULL, 0, &down, &up), MM_ERR_USAGE);
+    assert_null(up);
+    REFUSED_OUT(down, mm_lora_matrices(l, -1, &down, NULL), MM_ERR_USAGE);
+    REFUSED_OUT(up, mm_lora_matrices(l, mm_lora_modules(l), NULL, &up), MM_ERR_USAGE);
+    OK(mm_lora_matrices(l, 0, NULL, NULL));
+    mm_lora_free(&l);
+}
+
+void walk_mm_lora_put_metadata(void)
+{
+    mm_lora *l = lora();
+    REFUSED(mm_lora_put_metadata(NULL, "key", "value"), MM_ERR_USAGE);
+    REFUSED(mm_lora_put_metadata(l, NULL, "value"), MM_ERR_USAGE);
+    REFUSED(mm_lora_put_metadata(l, "key", NULL), MM_ERR_USAGE);
+    REFUSED(mm_lora_put_metadata(l, NOT_UTF8, "value"), MM_ERR_USAGE);
+    REFUSED(mm_lora_put_metadata(l, "key", NOT_UTF8), MM_ERR_USAGE);
+    mm_lora_free(&l);
+}
+
 void walk_mm_lora_free(void)
 {
     mm_lora *none = NULL;

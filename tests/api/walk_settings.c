@@ -232,23 +232,33 @@ void walk_mm_video_decode(void)
     mm_options_free(&train);
 }
 
-void walk_mm_video_from_frames(void)
+static void refuse_frames(const char *dtype, int32_t rank, const int64_t *shape)
 {
-    static const uint8_t data[3];
-    static const struct {
-        int64_t frames, height, width;
-    } sizes[] = {{0, 1, 1},         {1, 0, 1},         {1, 1, 0},        {-1, 1, 1},
-                 {INT64_MAX, 1, 1}, {1, INT64_MAX, 1}, {1, 1, INT64_MIN}};
+    static const uint8_t data[6];
+    mm_tensor *wrong = NULL;
     mm_video *out;
-    REFUSED(mm_video_from_frames(NULL, data, 1, 1, 1, 8.0), MM_ERR_USAGE);
-    REFUSED_OUT(out, mm_video_from_frames(&out, NULL, 1, 1, 1, 8.0), MM_ERR_USAGE);
-    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
-        REFUSED_OUT(
-            out,
-            mm_video_from_frames(&out, data, sizes[i].frames, sizes[i].height, sizes[i].width, 8.0),
-            MM_ERR_USAGE);
-    REFUSED_OUT(out, mm_video_from_frames(&out, data, 1, 1, 1, (double)NAN), MM_ERR_USAGE);
-    REFUSED_OUT(out, mm_video_from_frames(&out, data, 1, 1, 1, -1.0), MM_ERR_USAGE);
+    OK(mm_tensor_wrap(&wrong, data, dtype, rank, shape, NULL, NULL, NULL));
+    REFUSED_OUT(out, mm_video_from_tensor(&out, wrong, 8.0), MM_ERR_USAGE);
+    mm_tensor_free(&wrong);
+}
+
+void walk_mm_video_from_tensor(void)
+{
+    static const int64_t shapes[][4] = {{0, 1, 1, 3}, {1, 0, 1, 3}, {1, 1, 0, 3}, {1, 1, 1, 4}};
+    static const int64_t one[] = {1, 1, 1, 3};
+    mm_tensor *frames = NULL;
+    mm_video *out;
+    OK(mm_video_tensor(walk_video, &frames));
+    REFUSED(mm_video_from_tensor(NULL, frames, 8.0), MM_ERR_USAGE);
+    REFUSED_OUT(out, mm_video_from_tensor(&out, NULL, 8.0), MM_ERR_USAGE);
+    REFUSED_OUT(out, mm_video_from_tensor(&out, frames, (double)NAN), MM_ERR_USAGE);
+    REFUSED_OUT(out, mm_video_from_tensor(&out, frames, -1.0), MM_ERR_USAGE);
+    for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
+        refuse_frames("u8", 4, shapes[i]);
+    refuse_frames("f16", 4, one);
+    refuse_frames("u8", 3, one);
+    refuse_frames("u8", 0, NULL);
+    mm_tensor_free(&frames);
 }
 
 void walk_mm_video_free(void)
@@ -273,9 +283,16 @@ void walk_mm_video_height(void)
     assert_int_equal(mm_video_height(NULL), 0);
 }
 
-void walk_mm_video_data(void)
+void walk_mm_video_fps(void)
 {
-    assert_null(mm_video_data(NULL));
+    assert_float_equal(mm_video_fps(NULL), 0.0, 0.0);
+}
+
+void walk_mm_video_tensor(void)
+{
+    mm_tensor *out;
+    REFUSED_OUT(out, mm_video_tensor(NULL, &out), MM_ERR_USAGE);
+    REFUSED(mm_video_tensor(walk_video, NULL), MM_ERR_USAGE);
 }
 
 void walk_mm_video_write(void)

@@ -95,7 +95,7 @@ void walk_mm_extractor_set_video(void)
     static const uint8_t data[3 * 64];
     mm_extractor *x = extractor();
     mm_video *other = NULL;
-    OK(mm_video_from_frames(&other, data, 1, 8, 8, 0.0));
+    OK(check_video(&other, data, 1, 8, 8));
     REFUSED(mm_extractor_set_video(NULL, walk_video, "a"), MM_ERR_USAGE);
     REFUSED(mm_extractor_set_video(x, NULL, "a"), MM_ERR_USAGE);
     REFUSED(mm_extractor_set_video(x, walk_video, NULL), MM_ERR_USAGE);
@@ -105,17 +105,45 @@ void walk_mm_extractor_set_video(void)
     mm_extractor_free(&x);
 }
 
+/* Zeros, never read. */
+static mm_tensor *tensor(const char *dtype, int32_t rank, const int64_t *shape)
+{
+    static const float zeros[2 * 4 * 16 * 16 * 2];
+    mm_tensor *out = NULL;
+    OK(mm_tensor_wrap(&out, zeros, dtype, rank, shape, NULL, NULL, NULL));
+    return out;
+}
+
+/* Latents of 2 frames of 32x32 that are not. */
+static void each_wrong_latents(void (*refuse)(void *user, const mm_tensor *wrong), void *user)
+{
+    static const int64_t good[] = {1, 4, 2, 16, 16}, short_of_one[] = {1, 4, 2, 16, 15};
+    static const int64_t two[] = {2, 4, 2, 16, 8}, turned[] = {4, 2, 256}, none[] = {0};
+    mm_tensor *wrong[] = {tensor("i32", 5, good), tensor("f32", 5, short_of_one),
+                          tensor("f32", 5, two),  tensor("f32", 3, turned),
+                          tensor("f32", 1, none), tensor("f32", 0, NULL)};
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        refuse(user, wrong[i]);
+        mm_tensor_free(&wrong[i]);
+    }
+}
+
+static void refuse_latents(void *user, const mm_tensor *wrong)
+{
+    REFUSED(mm_extractor_set_latents(user, wrong, "a"), MM_ERR_USAGE);
+}
+
 void walk_mm_extractor_set_latents(void)
 {
-    static const float latents[2 * 4 * 16 * 16];
+    static const int64_t shape[] = {4, 2, 16, 16};
     mm_extractor *x = extractor();
-    size_t count = sizeof(latents) / sizeof(latents[0]);
-    REFUSED(mm_extractor_set_latents(NULL, latents, count, "a"), MM_ERR_USAGE);
-    REFUSED(mm_extractor_set_latents(x, NULL, count, "a"), MM_ERR_USAGE);
-    REFUSED(mm_extractor_set_latents(x, latents, count, NULL), MM_ERR_USAGE);
-    REFUSED(mm_extractor_set_latents(x, latents, 0, "a"), MM_ERR_USAGE);
-    REFUSED(mm_extractor_set_latents(x, latents, count - 1, "a"), MM_ERR_USAGE);
-    REFUSED(mm_extractor_set_latents(x, latents, SIZE_MAX, "a"), MM_ERR_USAGE);
+    mm_tensor *latents = tensor("f32", 4, shape);
+    REFUSED(mm_extractor_set_latents(NULL, latents, "a"), MM_ERR_USAGE);
+    REFUSED(mm_extractor_set_latents(x, NULL, "a"), MM_ERR_USAGE);
+    REFUSED(mm_extractor_set_latents(x, latents, NULL), MM_ERR_USAGE);
+    REFUSED(mm_extractor_set_latents(x, latents, NOT_UTF8), MM_ERR_USAGE);
+    each_wrong_latents(refuse_latents, x);
+    mm_tensor_free(&latents);
     mm_extractor_free(&x);
 }
 
@@ -129,6 +157,11 @@ void walk_mm_extractor_run(void)
     mm_extractor_free(&x);
 }
 
+static void refuse_noise(void *user, const mm_tensor *wrong)
+{
+    REFUSED(mm_extractor_run_at(user, 500, wrong), MM_ERR_USAGE);
+}
+
 void walk_mm_extractor_run_at(void)
 {
     mm_extractor *x = extractor();
@@ -138,22 +171,27 @@ void walk_mm_extractor_run_at(void)
     REFUSED(mm_extractor_run_at(x, -1, NULL), MM_ERR_USAGE);
     REFUSED(mm_extractor_run_at(x, 1000, NULL), MM_ERR_USAGE);
     REFUSED(mm_extractor_run_at(x, INT64_MAX, NULL), MM_ERR_USAGE);
+    each_wrong_latents(refuse_noise, x);
     mm_extractor_free(&x);
 }
 
 void walk_mm_extractor_ca(void)
 {
     mm_extractor *x = extractor();
-    assert_null(mm_extractor_ca(NULL, NULL));
-    assert_null(mm_extractor_ca(x, NULL));
+    mm_tensor *out;
+    REFUSED_OUT(out, mm_extractor_ca(NULL, &out), MM_ERR_USAGE);
+    REFUSED_OUT(out, mm_extractor_ca(x, &out), MM_ERR_USAGE);
+    REFUSED(mm_extractor_ca(x, NULL), MM_ERR_USAGE);
     mm_extractor_free(&x);
 }
 
 void walk_mm_extractor_tsa(void)
 {
     mm_extractor *x = extractor();
-    assert_null(mm_extractor_tsa(NULL, NULL));
-    assert_null(mm_extractor_tsa(x, NULL));
+    mm_tensor *out;
+    REFUSED_OUT(out, mm_extractor_tsa(NULL, &out), MM_ERR_USAGE);
+    REFUSED_OUT(out, mm_extractor_tsa(x, &out), MM_ERR_USAGE);
+    REFUSED(mm_extractor_tsa(x, NULL), MM_ERR_USAGE);
     mm_extractor_free(&x);
 }
 
@@ -213,6 +251,15 @@ static mm_options *sample_options(void)
     OK(mm_options_set(options, "prompt", "a", MM_SOURCE_SET));
     OK(mm_options_set(options, "num_steps", "1", MM_SOURCE_SET));
     return options;
+}
+
+static mm_sampler *sampler(void)
+{
+    mm_options *options = sample_options();
+    mm_sampler *out = NULL;
+    OK(mm_sampler_create(&out, walk_model, options));
+    mm_options_free(&options);
+    return out;
 }
 
 static void refuse_sample(const char *key, const char *value, mm_status status)
@@ -281,20 +328,51 @@ void walk_mm_sampler_plan(void)
 /* A context that was stopped before refuses to begin. */
 void walk_mm_sampler_run(void)
 {
-    mm_options *options = sample_options();
-    mm_sampler *sampler = NULL;
+    mm_sampler *s = sampler();
     mm_video *out;
-    OK(mm_sampler_create(&sampler, walk_model, options));
     REFUSED_OUT(out, mm_sampler_run(NULL, &out), MM_ERR_USAGE);
-    REFUSED(mm_sampler_run(sampler, NULL), MM_ERR_USAGE);
+    REFUSED(mm_sampler_run(s, NULL), MM_ERR_USAGE);
     mm_context_cancel(walk_context);
-    REFUSED_OUT(out, mm_sampler_run(sampler, &out), MM_ERR_CANCELLED);
+    REFUSED_OUT(out, mm_sampler_run(s, &out), MM_ERR_CANCELLED);
     mm_context_resume(walk_context);
-    OK(mm_sampler_run(sampler, &out));
+    OK(mm_sampler_run(s, &out));
     assert_int_equal(mm_video_frames(out), WALK_FRAMES);
     mm_video_free(&out);
-    mm_sampler_free(&sampler);
-    mm_options_free(&options);
+    mm_sampler_free(&s);
+}
+
+static void refuse_start(void *user, const mm_tensor *wrong)
+{
+    REFUSED(mm_sampler_set_init_latents(user, wrong), MM_ERR_USAGE);
+}
+
+void walk_mm_sampler_set_init_latents(void)
+{
+    mm_sampler *s = sampler();
+    REFUSED(mm_sampler_set_init_latents(NULL, NULL), MM_ERR_USAGE);
+    each_wrong_latents(refuse_start, s);
+    OK(mm_sampler_set_init_latents(s, NULL));
+    mm_sampler_free(&s);
+}
+
+void walk_mm_sampler_latents(void)
+{
+    mm_sampler *s = sampler();
+    mm_tensor *out;
+    REFUSED_OUT(out, mm_sampler_latents(NULL, &out), MM_ERR_USAGE);
+    REFUSED_OUT(out, mm_sampler_latents(s, &out), MM_ERR_USAGE);
+    REFUSED(mm_sampler_latents(s, NULL), MM_ERR_USAGE);
+    mm_sampler_free(&s);
+}
+
+void walk_mm_sampler_inversion(void)
+{
+    mm_sampler *s = sampler();
+    mm_tensor *out;
+    REFUSED_OUT(out, mm_sampler_inversion(NULL, &out), MM_ERR_USAGE);
+    REFUSED_OUT(out, mm_sampler_inversion(s, &out), MM_ERR_USAGE);
+    REFUSED(mm_sampler_inversion(s, NULL), MM_ERR_USAGE);
+    mm_sampler_free(&s);
 }
 
 static mm_trainer *trainer(void)
@@ -382,7 +460,7 @@ void walk_mm_trainer_add_clip(void)
     static const uint8_t data[3 * 64];
     mm_trainer *t = trainer();
     mm_video *other = NULL;
-    OK(mm_video_from_frames(&other, data, 1, 8, 8, 0.0));
+    OK(check_video(&other, data, 1, 8, 8));
     REFUSED(mm_trainer_add_clip(NULL, walk_video, "a"), MM_ERR_USAGE);
     REFUSED(mm_trainer_add_clip(t, NULL, "a"), MM_ERR_USAGE);
     REFUSED(mm_trainer_add_clip(t, walk_video, NULL), MM_ERR_USAGE);
@@ -418,5 +496,14 @@ void walk_mm_trainer_replay(void)
     REFUSED(mm_trainer_replay(t, walk_noise_i64, out), MM_ERR_INPUT);
     assert_false(mm_path_is_file(out));
     mm_free(out);
+    mm_trainer_free(&t);
+}
+
+void walk_mm_trainer_lora(void)
+{
+    mm_trainer *t = trainer();
+    mm_lora *out;
+    REFUSED_OUT(out, mm_trainer_lora(NULL, &out), MM_ERR_USAGE);
+    REFUSED(mm_trainer_lora(t, NULL), MM_ERR_USAGE);
     mm_trainer_free(&t);
 }

@@ -9,6 +9,7 @@
 #include <motionmatcher/retriever.h>
 #include <motionmatcher/sampler.h>
 #include <motionmatcher/status.h>
+#include <motionmatcher/tensor.h>
 #include <motionmatcher/trainer.h>
 #include <motionmatcher/version.h>
 #include <motionmatcher/video.h>

@@ -36,6 +36,7 @@ typedef struct subject {
     mm_model *model;
     char *path;
     mm_tensor_file *file;
+    uint8_t *frames_data;
     mm_video *video;
     char width[8], height[8], frames[8];
 } subject;
@@ -54,8 +55,8 @@ static void open_subject(subject *s, const char *name)
     uint8_t *data = malloc(bytes);
     assert_int_equal(
         mm_tensor_file_read_raw(s->file, (size_t)index, 0, (int64_t)bytes, data, &error), MM_OK);
-    OK(mm_video_from_frames(&s->video, data, dim[0], dim[1], dim[2], 8));
-    free(data);
+    OK(check_video(&s->video, data, dim[0], dim[1], dim[2]));
+    s->frames_data = data;
     snprintf(s->frames, sizeof(s->frames), "%d", (int)dim[0]);
     snprintf(s->height, sizeof(s->height), "%d", (int)dim[1]);
     snprintf(s->width, sizeof(s->width), "%d", (int)dim[2]);
@@ -65,6 +66,7 @@ static void open_subject(subject *s, const char *name)
 static void close_subject(subject *s)
 {
     mm_video_free(&s->video);
+    free(s->frames_data);
     mm_tensor_file_close(&s->file);
     mm_model_free(&s->model);
     mm_free(s->path);
@@ -88,19 +90,34 @@ static mm_extractor *look(const subject *s)
     return extractor;
 }
 
-static size_t elements(const int64_t shape[4])
+static size_t elements(const mm_tensor *map)
 {
+    const int64_t *shape = mm_tensor_shape(map);
+    assert_int_equal(mm_tensor_rank(map), 4);
     return (size_t)(shape[0] * shape[1] * shape[2] * shape[3]);
 }
 
-static void compare(const subject *s, const char *kind, const char *scale, const float *have,
-                    const int64_t shape[4])
+static mm_tensor *ca_of(const mm_extractor *extractor)
+{
+    mm_tensor *ca = NULL;
+    OK(mm_extractor_ca(extractor, &ca));
+    return ca;
+}
+
+static mm_tensor *tsa_of(const mm_extractor *extractor)
+{
+    mm_tensor *tsa = NULL;
+    OK(mm_extractor_tsa(extractor, &tsa));
+    return tsa;
+}
+
+static void compare(const subject *s, const char *kind, const char *scale, const mm_tensor *have)
 {
     char *name = mm_format("%s.%s", kind, scale);
     size_t count;
     float *want = check_read(s->file, name, &count);
-    assert_int_equal(elements(shape), count);
-    double difference = check_difference(have, want, count);
+    assert_int_equal(elements(have), count);
+    double difference = check_difference(mm_tensor_data(have), want, count);
     if (difference > 2e-6)
         fail_msg("%s %s differs by %g", s->name, name, difference);
     free(want);
@@ -112,16 +129,21 @@ static void compare_at(const subject *s, const char *spatial, const char *tempor
     mm_options *options = subject_options(s, spatial, temporal);
     OK(mm_options_set(options, "noise", s->path, MM_SOURCE_SET));
     mm_extractor *extractor = NULL;
-    int64_t ca[4], tsa[4];
+    mm_tensor *ca = (mm_tensor *)1, *tsa = NULL;
     OK(mm_extractor_create(&extractor, s->model, options));
     OK(mm_extractor_set_video(extractor, s->video, prompt));
-    assert_null(mm_extractor_ca(extractor, NULL));
+    FAILS(mm_extractor_ca(extractor, &ca), MM_ERR_USAGE, "no maps");
+    assert_null(ca);
     OK(mm_extractor_run(extractor));
-    compare(s, "ca", spatial, mm_extractor_ca(extractor, ca), ca);
-    compare(s, "tsa", temporal, mm_extractor_tsa(extractor, tsa), tsa);
-    assert_int_equal(ca[0], tsa[2]);
-    assert_int_equal(ca[3], 77);
+    ca = ca_of(extractor);
+    tsa = tsa_of(extractor);
     mm_extractor_free(&extractor);
+    compare(s, "ca", spatial, ca);
+    compare(s, "tsa", temporal, tsa);
+    assert_int_equal(mm_tensor_shape(ca)[0], mm_tensor_shape(tsa)[2]);
+    assert_int_equal(mm_tensor_shape(ca)[3], 77);
+    mm_tensor_free(&ca);
+    mm_tensor_free(&tsa);
     mm_options_free(&options);
 }
 
@@ -140,14 +162,17 @@ static void test_parity(void **state)
     }
 }
 
-static void check_sums(const float *map, size_t count, size_t last)
+static void check_sums(mm_tensor *tensor)
 {
-    for (size_t i = 0; i < count; i += last) {
+    const float *map = mm_tensor_data(tensor);
+    const size_t last = (size_t)mm_tensor_shape(tensor)[3];
+    for (size_t i = 0; i < elements(tensor); i += last) {
         double sum = 0.0;
         for (size_t k = 0; k < last; k++)
             sum += (double)map[i + k];
         assert_float_equal(sum, 1.0, 1e-5);
     }
+    mm_tensor_free(&tensor);
 }
 
 static void test_probabilities_and_tokens(void **state)
@@ -156,12 +181,9 @@ static void test_probabilities_and_tokens(void **state)
     subject s;
     open_subject(&s, "quickstart-model");
     mm_extractor *extractor = look(&s);
-    int64_t shape[4];
     OK(mm_extractor_run(extractor));
-    const float *ca = mm_extractor_ca(extractor, shape);
-    check_sums(ca, elements(shape), (size_t)shape[3]);
-    const float *tsa = mm_extractor_tsa(extractor, shape);
-    check_sums(tsa, elements(shape), (size_t)shape[3]);
+    check_sums(ca_of(extractor));
+    check_sums(tsa_of(extractor));
 
     int64_t ids[77], count = mm_extractor_tokens(extractor);
     OK(mm_model_tokenize(s.model, prompt, ids));
@@ -174,19 +196,22 @@ static void test_probabilities_and_tokens(void **state)
     close_subject(&s);
 }
 
-static float *copy_ca(const mm_extractor *extractor, size_t *count)
+static bool same_ca(const mm_extractor *extractor, const mm_tensor *ca)
 {
-    int64_t shape[4];
-    const float *ca = mm_extractor_ca(extractor, shape);
-    *count = elements(shape);
-    float *copy = malloc(*count * sizeof(float));
-    memcpy(copy, ca, *count * sizeof(float));
-    return copy;
+    mm_tensor *have = ca_of(extractor);
+    const size_t bytes = elements(ca) * sizeof(float);
+    bool same = memcmp(mm_tensor_data(have), mm_tensor_data(ca), bytes) == 0;
+    mm_tensor_free(&have);
+    return same;
 }
 
-static bool same_ca(const mm_extractor *extractor, const float *ca, size_t count)
+/* Numbers as latents of the subject's clip. */
+static mm_tensor *wrap(const float *values, int32_t rank)
 {
-    return memcmp(mm_extractor_ca(extractor, NULL), ca, count * sizeof(float)) == 0;
+    static const int64_t shape[] = {1, 4, 3, 6, 10};
+    mm_tensor *tensor = NULL;
+    OK(mm_tensor_wrap(&tensor, values, "f32", rank, shape + 5 - rank, NULL, NULL, NULL));
+    return tensor;
 }
 
 /* The seed and the timestep decide, whatever was run before, and so does given noise. */
@@ -196,24 +221,28 @@ static void test_what_the_noise_comes_from(void **state)
     subject s;
     open_subject(&s, "quickstart-model");
     mm_extractor *first = look(&s), *second = look(&s);
-    size_t count, noises;
-    float *noise = check_read(s.file, "noise", &noises);
+    size_t noises;
+    float *values = check_read(s.file, "noise", &noises);
+    mm_tensor *noise = wrap(values, 5), *flat = wrap(values, 2);
     OK(mm_extractor_run(first));
-    float *ca = copy_ca(first, &count);
+    mm_tensor *ca = ca_of(first);
     OK(mm_extractor_run_at(second, 900, NULL));
-    assert_false(same_ca(second, ca, count));
+    assert_false(same_ca(second, ca));
     OK(mm_extractor_run_at(second, 417, noise));
-    assert_false(same_ca(second, ca, count));
+    assert_false(same_ca(second, ca));
     OK(mm_extractor_set_video(second, s.video, prompt));
     OK(mm_extractor_run(second));
-    assert_true(same_ca(second, ca, count));
+    assert_true(same_ca(second, ca));
     OK(mm_extractor_set_video(second, s.video, "a cat"));
     OK(mm_extractor_run(second));
-    assert_false(same_ca(second, ca, count));
+    assert_false(same_ca(second, ca));
     mm_extractor_free(&first);
+    FAILS(mm_extractor_run_at(second, 417, flat), MM_ERR_USAGE, "noise");
     mm_extractor_free(&second);
-    free(noise);
-    free(ca);
+    mm_tensor_free(&noise);
+    mm_tensor_free(&flat);
+    mm_tensor_free(&ca);
+    free(values);
     close_subject(&s);
 }
 
@@ -226,20 +255,28 @@ static void test_latents(void **state)
     open_subject(&s, "quickstart-model");
     mm_extractor *extractor = look(&s);
     mm_latent_shape shape = {3, 6, 10, 4};
-    size_t count, values = mm_latent_elements(&shape);
     OK(mm_extractor_run(extractor));
-    float *ca = copy_ca(extractor, &count), *latents = NULL;
+    mm_tensor *ca = ca_of(extractor), *other = NULL;
+    float *latents = NULL;
     assert_int_equal(mm_model_encode_video(s.model, s.video, &latents, &error), MM_OK);
-    float *stored = malloc(values * sizeof(float));
+    float *stored = malloc(mm_latent_elements(&shape) * sizeof(float));
     mm_latents_to_file(&shape, latents, stored);
-    FAILS(mm_extractor_set_latents(extractor, stored, values - 1, prompt), MM_ERR_USAGE, "needed");
+    mm_tensor *wrong = wrap(stored, 3), *packed = wrap(stored, 4);
+    FAILS(mm_extractor_set_latents(extractor, wrong, prompt), MM_ERR_USAGE, "needed");
     FAILS(mm_extractor_run(extractor), MM_ERR_USAGE, "no clip");
-    OK(mm_extractor_set_latents(extractor, stored, values, prompt));
+    OK(mm_extractor_set_latents(extractor, packed, prompt));
     OK(mm_extractor_run(extractor));
-    assert_true(same_ca(extractor, ca, count));
-    mm_free(latents);
+    assert_true(same_ca(extractor, ca));
+    /* Channels last in memory, as a sampler's are. */
+    assert_int_equal(mm_latents_wrap(&other, &shape, latents, &error), MM_OK);
+    OK(mm_extractor_set_latents(extractor, other, prompt));
+    OK(mm_extractor_run(extractor));
+    assert_true(same_ca(extractor, ca));
+    mm_tensor_free(&other);
+    mm_tensor_free(&wrong);
+    mm_tensor_free(&packed);
+    mm_tensor_free(&ca);
     free(stored);
-    free(ca);
     mm_extractor_free(&extractor);
     close_subject(&s);
 }
@@ -303,7 +340,8 @@ static void test_cancelling(void **state)
     mm_context_set_events(context, stop_at_stage, &stages);
     OK(mm_extractor_set_video(extractor, s.video, prompt));
     FAILS(mm_extractor_run(extractor), MM_ERR_CANCELLED, "");
-    assert_null(mm_extractor_ca(extractor, NULL));
+    mm_tensor *ca = NULL;
+    FAILS(mm_extractor_ca(extractor, &ca), MM_ERR_USAGE, "no maps");
     mm_context_set_events(context, NULL, NULL);
     mm_context_resume(context);
     OK(mm_extractor_run(extractor));
@@ -330,7 +368,9 @@ static void test_file(void **state)
     mm_tensor_file *file = check_open(path);
     size_t count;
     float *ca = check_read(file, "ca", &count);
-    assert_true(same_ca(extractor, ca, count));
+    mm_tensor *map = ca_of(extractor);
+    assert_memory_equal(mm_tensor_data(map), ca, count * sizeof(float));
+    mm_tensor_free(&map);
     int64_t index = mm_tensor_file_find(file, "tsa");
     assert_true(
         mm_shape_equal(&mm_tensor_file_info(file, (size_t)index)->shape, &MM_SHAPE(6, 4, 4)));
@@ -342,14 +382,18 @@ static void test_file(void **state)
     mm_tensor_file_close(&file);
 
     size_t noises;
-    float *noise = check_read(s.file, "noise", &noises);
+    float *values = check_read(s.file, "noise", &noises);
+    const int64_t shape[] = {4, 4, 9, 7};
+    mm_tensor *noise = NULL;
+    OK(mm_tensor_wrap(&noise, values, "f32", 4, shape, NULL, NULL, NULL));
     OK(mm_extractor_run_at(extractor, 3, noise));
+    mm_tensor_free(&noise);
     OK(mm_extractor_write(extractor, path));
     file = check_open(path);
     expect_metadata(file, "mm_timestep", "3");
     assert_null(mm_tensor_file_metadata(file, "mm_seed"));
     mm_tensor_file_close(&file);
-    free(noise);
+    free(values);
     free(ca);
     mm_free(path);
     mm_extractor_free(&extractor);

@@ -53,7 +53,7 @@ static mm_status run_training(mm_model *model, mm_options *options, mm_trainer *
     mm_video *video = NULL;
     mm_status status = mm_trainer_create(trainer, model, options);
     if (status == MM_OK)
-        status = mm_video_from_frames(&video, frames, 2, 16, 16, 8.0);
+        status = check_video(&video, frames, 2, 16, 16);
     if (status == MM_OK)
         status = mm_trainer_add_clip(*trainer, video, "a test");
     if (status == MM_OK)
@@ -136,7 +136,7 @@ static mm_status run_extractor(mm_extractor *extractor)
 {
     static const uint8_t frames[2 * 16 * 16 * 3];
     mm_video *video = NULL;
-    mm_status status = mm_video_from_frames(&video, frames, 2, 16, 16, 8.0);
+    mm_status status = check_video(&video, frames, 2, 16, 16);
     if (status == MM_OK)
         status = mm_extractor_set_video(extractor, video, "a test");
     if (status == MM_OK)

@@ -61,7 +61,7 @@ static mm_video *clip(void)
     mm_video *video = NULL;
     for (size_t i = 0; i < sizeof(frames); i++)
         frames[i] = (uint8_t)(i * 7 + i / 1000 * 31);
-    OK(mm_video_from_frames(&video, frames, 3, 24, 32, 8.0));
+    OK(check_video(&video, frames, 3, 24, 32));
     return video;
 }
 
