@@ -14,8 +14,8 @@ install_missing() {
     packages=
     for package in meson ninja-build gcc pkg-config libdnnl-dev libavformat-dev libavcodec-dev \
         libavutil-dev libswscale-dev libavfilter-dev libcjson-dev libyaml-dev zlib1g-dev \
-        libcmocka-dev libunistring-dev ffmpeg locales python3 python3-numpy \
-        python3-matplotlib g++ abigail-tools doxygen groff; do
+        libcmocka-dev libunistring-dev ffmpeg locales python3 python3-numpy python3-pip \
+        python3-tqdm mypy python3-matplotlib g++ abigail-tools doxygen groff; do
         dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q ' installed' ||
             packages="$packages $package"
     done
