@@ -104,7 +104,6 @@ void report_make_key(report *r, const report_metric *metric, const report_pair *
     add_text(&hash, FIGURES_VERSION);
     add_text(&hash, metric->option);
     add_text(&hash, r->model_digest[metric - report_metrics]);
-    add_text(&hash, mm_context_precision(r->cli->context));
     for (size_t i = 0; metric->settings[i]; i++)
         add_text(&hash, cli_text(r->cli, metric->settings[i]));
     add_text(&hash, moves ? pair->digest : pair->prompt);

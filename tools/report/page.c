@@ -243,8 +243,8 @@ static void print_problems(const report *r, FILE *file)
 
 static void print_models(const report *r, FILE *file)
 {
-    fprintf(file, "<h2>Made with</h2>\n<p>mm-eval %s; precision %s.</p>\n<ul>\n", mm_version(),
-            mm_context_precision(r->cli->context));
+    fprintf(file, "<h2>Made with</h2>\n<p>mm-eval %s, in single precision.</p>\n<ul>\n",
+            mm_version());
     for (size_t i = 0; i < report_metric_count; i++) {
         const char *path = cli_text(r->cli, report_metrics[i].option);
         if (!path)
