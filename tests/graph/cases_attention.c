@@ -8,9 +8,9 @@ typedef struct attention_case {
 } attention_case;
 
 static const attention_case cases[] = {
-    {{2, 6, 1}, 2, 8, false},    {{1, 4, 6}, 3, 5, false}, {{2, 3, 5}, 1, 16, false},
-    {{1, 70, 1}, 2, 4, false},   {{2, 9, 1}, 2, 8, true},  {{1, 1, 4}, 2, 3, false},
-    {{1, 131, 1}, 1, 40, false},
+    {{2, 6, 1}, 2, 8, false},    {{1, 4, 6}, 3, 5, false},   {{2, 3, 5}, 1, 16, false},
+    {{1, 70, 1}, 2, 4, false},   {{2, 9, 1}, 2, 8, true},    {{1, 1, 4}, 2, 3, false},
+    {{1, 131, 1}, 1, 40, false}, {{1, 150, 1}, 1, 16, true},
 };
 
 static mm_node *packed(mm_suite *s, const attention_case *c)

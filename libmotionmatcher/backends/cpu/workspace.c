@@ -107,32 +107,69 @@ static size_t take(mm_attention_layout *l, bool needed, int64_t rows, int64_t co
     return offset;
 }
 
-mm_attention_layout mm_attention_plan(const mm_node *node)
+static void place_floats(mm_attention_layout *l, const mm_node *node)
+{
+    bool map = is_map(node->op), gradient = is_gradient(node->op);
+    bool key_gradient = gradient && is_self_attention(node->op);
+    l->gather = l->narrow || l->padded != l->width || l->keys * l->padded <= MOST_GATHERED;
+    l->key = take(l, l->gather, l->keys, l->padded);
+    l->value = take(l, l->gather && !map, l->keys, l->padded);
+    l->widened = take(l, l->narrow, l->lanes, l->padded);
+    l->query = take(l, key_gradient, l->lanes, l->padded);
+    l->query_transposed = take(l, true, l->width, l->lanes);
+    l->dy = take(l, key_gradient && !map, l->lanes, l->padded);
+    l->dy_transposed = take(l, gradient && !map, l->width, l->lanes);
+    l->score = take(l, true, l->keys, l->lanes);
+    l->slope = take(l, gradient || map, l->keys, l->lanes);
+    l->output = take(l, gradient || !map, l->lanes, l->padded);
+    l->key_slope = take(l, key_gradient, l->keys, l->padded);
+    l->value_slope = take(l, key_gradient && !map, l->keys, l->padded);
+    l->sum = take(l, true, 1, l->lanes);
+}
+
+static void place_pairs(mm_attention_layout *l, const mm_node *node)
+{
+    bool gradient = is_gradient(node->op), key_gradient = gradient && is_self_attention(node->op);
+    int64_t block = between(round_up(l->keys, 2), 2, MM_PAIRS_BLOCK);
+    int64_t key_pairs = (l->keys + 1) / 2, lane_pairs = l->lanes / 2;
+    l->half = l->padded / 2;
+    l->key = take(l, true, l->keys, l->half);
+    l->key_pairs = take(l, gradient, key_pairs, l->padded);
+    l->value = take(l, gradient, l->keys, l->half);
+    l->value_pairs = take(l, !gradient, key_pairs, l->padded);
+    l->widened = take(l, true, l->lanes, l->half);
+    l->query_transposed = take(l, true, l->half, l->lanes);
+    l->query_pairs = take(l, key_gradient, lane_pairs, l->padded);
+    l->dy_transposed = take(l, gradient, l->half, l->lanes);
+    l->dy_pairs = take(l, key_gradient, lane_pairs, l->padded);
+    l->score = take(l, true, gradient ? l->keys : block, l->lanes);
+    l->slope = take(l, gradient, l->keys, l->lanes);
+    l->packed = take(l, true, block / 2, l->lanes);
+    l->score_rows = take(l, key_gradient, block, lane_pairs);
+    l->slope_rows = take(l, key_gradient, block, lane_pairs);
+    l->output = take(l, true, l->lanes, l->padded);
+    l->key_slope = take(l, key_gradient, l->keys, l->padded);
+    l->value_slope = take(l, key_gradient, l->keys, l->padded);
+    l->sum = take(l, true, 1, l->lanes);
+    l->maximum = take(l, !gradient, 1, l->lanes);
+    l->correction = take(l, true, 1, l->lanes);
+}
+
+mm_attention_layout mm_attention_plan(const mm_node *node, bool has_pairs)
 {
     mm_attention_layout l = {.thread_floats = LINE}; /* so that 0 is no offset */
-    bool self = is_self_attention(node->op), map = is_map(node->op);
-    bool gradient = is_gradient(node->op), key_gradient = gradient && self;
-    if (self)
+    if (is_self_attention(node->op))
         describe_self(&l, node);
     else
         describe_cross(&l, node);
     l.lanes = between(round_up(l.queries, LINE), LINE, MOST_LANES);
     l.padded = round_up(l.width, LINE);
     l.narrow = node->source[0]->dtype == MM_BF16;
-    l.gather = l.narrow || l.padded != l.width || l.keys * l.padded <= MOST_GATHERED;
-    l.key = take(&l, l.gather, l.keys, l.padded);
-    l.value = take(&l, l.gather && !map, l.keys, l.padded);
-    l.widened = take(&l, l.narrow, l.lanes, l.padded);
-    l.query = take(&l, key_gradient, l.lanes, l.padded);
-    l.query_transposed = take(&l, true, l.width, l.lanes);
-    l.dy = take(&l, key_gradient && !map, l.lanes, l.padded);
-    l.dy_transposed = take(&l, gradient && !map, l.width, l.lanes);
-    l.score = take(&l, true, l.keys, l.lanes);
-    l.slope = take(&l, gradient || map, l.keys, l.lanes);
-    l.output = take(&l, gradient || !map, l.lanes, l.padded);
-    l.key_slope = take(&l, key_gradient, l.keys, l.padded);
-    l.value_slope = take(&l, key_gradient && !map, l.keys, l.padded);
-    l.sum = take(&l, true, 1, l.lanes);
+    l.pairs = l.narrow && has_pairs && !is_map(node->op);
+    if (l.pairs)
+        place_pairs(&l, node);
+    else
+        place_floats(&l, node);
     return l;
 }
 
@@ -157,7 +194,7 @@ mm_status mm_prepare_layer_norm(const mm_cpu_context *context, const mm_node *no
 mm_status mm_prepare_attention(const mm_cpu_context *context, const mm_node *node, mm_kernel *out,
                                mm_error *error)
 {
-    mm_attention_layout layout = mm_attention_plan(node);
+    mm_attention_layout layout = mm_attention_plan(node, context->isa >= MM_ISA_AVX512_BF16);
     size_t floats;
     if (!mm_mul_size(layout.thread_floats, (size_t)context->threads, &floats) ||
         !mm_mul_size(floats, sizeof(float), &out->workspace_bytes))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "backends/cpu/simd/attention_tile.h"
+#include "backends/cpu/simd/attention_pairs.h"
 #include "backends/cpu/simd/product.h"
 
 /* output[count, padded] = score^T value, not yet divided by the sums */
@@ -20,27 +20,16 @@ static void weigh_values(const mm_attention_tile *tile)
     });
 }
 
-static void write_output(const mm_attention_tile *tile, mm_elements y)
-{
-    const mm_attention_layout *l = &tile->job->layout;
-    float *output = tile->scratch + l->output;
-    const float *sum = tile->scratch + l->sum;
-    int64_t row = l->heads * l->width;
-    int64_t at = mm_attention_row(l, l->queries, tile->sequence, tile->first) * row;
-    at += tile->head * l->width;
-    for (int64_t q = 0; q < tile->count; q++, at += l->inner * row, output += l->padded) {
-        float reciprocal = 1.0f / sum[q], *to = mm_place(y, at, output);
-#pragma omp simd
-        for (int64_t d = 0; d < l->width; d++)
-            to[d] = output[d] * reciprocal;
-        mm_write(y, at, l->width, to);
-    }
-}
-
 static void attend(const mm_kernel_call *call)
 {
     mm_attention job = mm_attention_job(call);
     const mm_attention_layout *l = &job.layout;
+#if MM_HAS_PAIRS
+    if (l->pairs) {
+        mm_attention_pairs(call);
+        return;
+    }
+#endif
     int64_t tiles = mm_attention_tiles(l), tasks = l->sequences * l->heads * tiles;
 #pragma omp parallel
     {
@@ -55,7 +44,7 @@ static void attend(const mm_kernel_call *call)
                               tile.scratch + l->query_transposed, NULL);
             mm_attention_score(&tile);
             weigh_values(&tile);
-            write_output(&tile, mm_destination(call));
+            mm_attention_write(&tile, mm_destination(call));
         }
     }
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Probabilities are computed again, a tile at a time; nothing was kept from the forward pass. */
-#include "backends/cpu/simd/attention_tile.h"
+#include "backends/cpu/simd/attention_pairs.h"
 #include "backends/cpu/simd/product.h"
 
 typedef struct gradient_job {
@@ -158,6 +158,12 @@ static void differentiate_self(const mm_kernel_call *call, bool of_map)
 {
     gradient_job job = gradient_job_of(call, 1, of_map);
     const mm_attention_layout *l = &job.attention.layout;
+#if MM_HAS_PAIRS
+    if (l->pairs) {
+        mm_attention_pairs_grad(call, 1);
+        return;
+    }
+#endif
 #pragma omp parallel
     {
         mm_attention_tile tile = mm_attention_begin(&job.attention);
@@ -172,6 +178,12 @@ static void differentiate_cross(const mm_kernel_call *call, bool of_map)
 {
     gradient_job job = gradient_job_of(call, 2, of_map);
     const mm_attention_layout *l = &job.attention.layout;
+#if MM_HAS_PAIRS
+    if (l->pairs) {
+        mm_attention_pairs_grad(call, 2);
+        return;
+    }
+#endif
     int64_t tiles = mm_attention_tiles(l), tasks = l->sequences * l->heads * tiles;
 #pragma omp parallel
     {

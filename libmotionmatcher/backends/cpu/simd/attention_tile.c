@@ -10,7 +10,8 @@
 mm_attention mm_attention_job(const mm_kernel_call *call)
 {
     const mm_node *node = call->node;
-    mm_attention job = {.layout = mm_attention_plan(node), .workspace = call->workspace};
+    mm_attention job = {.layout = mm_attention_plan(node, MM_HAS_PAIRS),
+                        .workspace = call->workspace};
     bool cross = node->op == MM_OP_cross_attention || node->op == MM_OP_cross_attention_grad ||
                  node->op == MM_OP_cross_attention_map ||
                  node->op == MM_OP_cross_attention_map_grad;
@@ -266,5 +267,22 @@ void mm_attention_slopes(const mm_attention_tile *tile)
             mm_vec difference = mm_load(slope + k * l->lanes) - mean;
             mm_store(slope + k * l->lanes, difference * mm_load(score + k * l->lanes));
         }
+    }
+}
+
+void mm_attention_write(const mm_attention_tile *tile, mm_elements y)
+{
+    const mm_attention_layout *l = &tile->job->layout;
+    float *output = tile->scratch + l->output;
+    const float *sum = tile->scratch + l->sum;
+    int64_t row = l->heads * l->width;
+    int64_t at = mm_attention_row(l, l->queries, tile->sequence, tile->first) * row;
+    at += tile->head * l->width;
+    for (int64_t q = 0; q < tile->count; q++, at += l->inner * row, output += l->padded) {
+        float reciprocal = 1.0f / sum[q], *to = mm_place(y, at, output);
+#pragma omp simd
+        for (int64_t d = 0; d < l->width; d++)
+            to[d] = output[d] * reciprocal;
+        mm_write(y, at, l->width, to);
     }
 }

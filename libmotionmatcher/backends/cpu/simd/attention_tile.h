@@ -40,6 +40,7 @@ typedef struct mm_attention_tile {
 #define mm_attention_score MM_AT_LEVEL(mm_attention_score)
 #define mm_attention_normalise MM_AT_LEVEL(mm_attention_normalise)
 #define mm_attention_slopes MM_AT_LEVEL(mm_attention_slopes)
+#define mm_attention_write MM_AT_LEVEL(mm_attention_write)
 #define mm_attention_job MM_AT_LEVEL(mm_attention_job)
 
 mm_attention mm_attention_job(const mm_kernel_call *call);
@@ -58,6 +59,9 @@ void mm_attention_normalise(const mm_attention_tile *tile);
 /* With probabilities in `score` and their gradients in `slope`: slope becomes the scores'
  * gradients. */
 void mm_attention_slopes(const mm_attention_tile *tile);
+
+/* Divides the tile's output by the sums and writes it where it belongs in y. */
+void mm_attention_write(const mm_attention_tile *tile, mm_elements y);
 
 static inline int64_t mm_attention_tiles(const mm_attention_layout *l)
 {

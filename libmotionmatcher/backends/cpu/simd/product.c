@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "backends/cpu/simd/product.h"
 
+#include <immintrin.h>
+
 #include "backends/cpu/simd/kernel.h"
 #include "backends/cpu/simd/vector.h"
 
@@ -14,7 +16,21 @@
 #define WIDE 3
 #define DEPTH 128 /* rows of b at a time: they stay in the first-level cache */
 
-MM_INLINE void multiply_tile(int rows, int vectors, const mm_small_product *p)
+MM_INLINE mm_vec add_product(mm_vec sum, const float *a, mm_vec b, bool pairs)
+{
+#if MM_HAS_PAIRS
+    if (pairs) {
+        int32_t pair;
+        memcpy(&pair, a, sizeof(pair));
+        return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32(pair), (__m512bh)b);
+    }
+#else
+    (void)pairs;
+#endif
+    return sum + *a * b;
+}
+
+MM_INLINE void multiply_tile(int rows, int vectors, bool pairs, const mm_small_product *p)
 {
     mm_vec sum[TALL][WIDE] = {{{0}}};
     const float *a = p->a, *b = p->b;
@@ -25,10 +41,9 @@ MM_INLINE void multiply_tile(int rows, int vectors, const mm_small_product *p)
             row[j] = mm_load(b + j * MM_LANES);
 #pragma GCC unroll 8
         for (int i = 0; i < rows; i++) {
-            float factor = a[i * p->a_row];
 #pragma GCC unroll 3
             for (int j = 0; j < vectors; j++)
-                sum[i][j] += factor * row[j];
+                sum[i][j] = add_product(sum[i][j], &a[i * p->a_row], row[j], pairs);
         }
     }
 #pragma GCC unroll 8
@@ -43,39 +58,51 @@ MM_INLINE void multiply_tile(int rows, int vectors, const mm_small_product *p)
 
 typedef void tile_function(const mm_small_product *p);
 
-#define TILE(rows, vectors)                                        \
-    static void tile_##rows##_##vectors(const mm_small_product *p) \
-    {                                                              \
-        multiply_tile(rows, vectors, p);                           \
+#define TILE(rows, vectors, pairs)                                           \
+    static void tile_##rows##_##vectors##_##pairs(const mm_small_product *p) \
+    {                                                                        \
+        multiply_tile(rows, vectors, pairs, p);                              \
     }
-#define TILES(rows) TILE(rows, 1) TILE(rows, 2) TILE(rows, 3)
-TILES(1)
-TILES(2)
-TILES(3)
-TILES(4)
-#if TALL == 8
-TILES(5)
-TILES(6)
-TILES(7)
-TILES(8)
-#endif
-
-#define TILE_ROW(rows)                                    \
-    {                                                     \
-        tile_##rows##_1, tile_##rows##_2, tile_##rows##_3 \
+#define TILES(rows, pairs) TILE(rows, 1, pairs) TILE(rows, 2, pairs) TILE(rows, 3, pairs)
+#define TILE_ROW(rows, pairs)                                                     \
+    {                                                                             \
+        tile_##rows##_1_##pairs, tile_##rows##_2_##pairs, tile_##rows##_3_##pairs \
     }
-static tile_function *const tile_functions[TALL][WIDE] = {
-    TILE_ROW(1), TILE_ROW(2), TILE_ROW(3), TILE_ROW(4),
 #if TALL == 8
-    TILE_ROW(5), TILE_ROW(6), TILE_ROW(7), TILE_ROW(8),
+#define ALL_TILES(pairs)                                                                \
+    TILES(1, pairs)                                                                     \
+    TILES(2, pairs)                                                                     \
+    TILES(3, pairs)                                                                     \
+    TILES(4, pairs)                                                                     \
+    TILES(5, pairs)                                                                     \
+    TILES(6, pairs)                                                                     \
+    TILES(7, pairs)                                                                     \
+    TILES(8, pairs)                                                                     \
+    static tile_function *const tile_functions_##pairs[TALL][WIDE] = {                  \
+        TILE_ROW(1, pairs), TILE_ROW(2, pairs), TILE_ROW(3, pairs), TILE_ROW(4, pairs), \
+        TILE_ROW(5, pairs), TILE_ROW(6, pairs), TILE_ROW(7, pairs), TILE_ROW(8, pairs)};
+#else
+#define ALL_TILES(pairs)                                               \
+    TILES(1, pairs)                                                    \
+    TILES(2, pairs)                                                    \
+    TILES(3, pairs)                                                    \
+    TILES(4, pairs)                                                    \
+    static tile_function *const tile_functions_##pairs[TALL][WIDE] = { \
+        TILE_ROW(1, pairs), TILE_ROW(2, pairs), TILE_ROW(3, pairs), TILE_ROW(4, pairs)};
 #endif
-};
+ALL_TILES(0)
+#if MM_HAS_PAIRS
+ALL_TILES(1)
+#else
+#define tile_functions_1 tile_functions_0
+#endif
 
 /* All rows of c against a few vectors of b. */
 static void multiply_panel(mm_small_product p, int64_t vectors)
 {
+    tile_function *const(*functions)[WIDE] = p.pairs ? tile_functions_1 : tile_functions_0;
     for (int64_t left = p.m; left > 0; left -= TALL) {
-        tile_functions[mm_smaller(left, TALL) - 1][vectors - 1](&p);
+        functions[mm_smaller(left, TALL) - 1][vectors - 1](&p);
         p.a += TALL * p.a_row;
         p.c += TALL * p.c_row;
     }

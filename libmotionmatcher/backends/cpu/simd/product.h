@@ -5,7 +5,8 @@
 #include "backends/cpu/kernels.h"
 
 /* c[m, n] = sum over k of a[m, k] b[k, n], added to c if `accumulate`. Columns of a may lie apart;
-   those of b and c are neighbours, and n is a multiple of MM_LANES. */
+   those of b and c are neighbours, and n is a multiple of MM_LANES. With `pairs`, where
+   MM_HAS_PAIRS, an element of a or b is two bf16 numbers, 2k and 2k + 1 of the sum. */
 typedef struct mm_small_product {
     int64_t m, n, depth;
     const float *a;
@@ -14,7 +15,7 @@ typedef struct mm_small_product {
     int64_t b_row;
     float *c;
     int64_t c_row;
-    bool accumulate;
+    bool accumulate, pairs;
 } mm_small_product;
 
 #define mm_multiply MM_AT_LEVEL(mm_multiply)

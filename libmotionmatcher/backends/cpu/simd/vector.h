@@ -13,6 +13,12 @@
 #else
 #define MM_LANES 4
 #endif
+/* Whether products take pairs of bf16 numbers in the place of one float each. */
+#if defined(__AVX512BF16__)
+#define MM_HAS_PAIRS 1
+#else
+#define MM_HAS_PAIRS 0
+#endif
 #define MM_VECTOR_BYTES (4 * MM_LANES)
 #define MM_INLINE static inline __attribute__((always_inline))
 

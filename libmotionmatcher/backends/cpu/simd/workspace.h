@@ -6,6 +6,7 @@
 
 #include "graph/graph.h"
 
+#define MM_PAIRS_BLOCK 128  /* keys at a time in products of pairs */
 #define MM_LOSS_BLOCK 16384 /* elements of a partial sum */
 
 /* Of group_norm and its gradient. The rows of an instance are cut into blocks; each block leaves
@@ -62,9 +63,19 @@ typedef struct mm_attention_layout {
     size_t output;                    /* [lanes, padded] */
     size_t key_slope, value_slope;    /* [keys, padded] */
     size_t sum;                       /* [lanes] */
+    /* In products of bf16 pairs; see attention_pairs.h. Keys, values and transposed rows are then
+       [.., half] words, scores without gradient are of one block of keys. */
+    bool pairs;
+    int64_t half;                  /* words of `padded` numbers */
+    size_t key_pairs, value_pairs; /* [keys / 2, padded] */
+    size_t query_pairs, dy_pairs;  /* [lanes / 2, padded] */
+    size_t packed;                 /* [block / 2, lanes] */
+    size_t score_rows, slope_rows; /* [block, lanes / 2] */
+    size_t maximum, correction;    /* [lanes] */
     size_t thread_floats;
 } mm_attention_layout;
 
-mm_attention_layout mm_attention_plan(const mm_node *node);
+/* has_pairs: whether the level has products of bf16 pairs. */
+mm_attention_layout mm_attention_plan(const mm_node *node, bool has_pairs);
 
 #endif
