@@ -62,6 +62,11 @@ class Runs(unittest.TestCase):
             self.assertEqual((whole / "checkpoint-5" / name).read_bytes(),
                              (parts / "checkpoint-5" / name).read_bytes(), name)
         self.run_tool("train", "--resume", parts, "--rank", 3, code=2)
+        precision = json.loads((parts / "config.json").read_text())["precision"]
+        self.assertIn(precision, ("f32", "bf16"))
+        other = "bf16" if precision == "f32" else "f32"
+        done = self.run_tool("train", "--resume", parts, "--steps", 6, "--precision", other, code=2)
+        self.assertIn("precision", done.stderr)
         self.run_tool("train", *self.training(parts, 3), code=2)
 
         drawn = self.run_tool("infer", "--checkpoint-folder", whole, "-p", "another", "-o",
