@@ -14,6 +14,7 @@ import unittest
 
 BUILD, FIXTURES = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
 HERE = pathlib.Path(__file__).resolve().parent
+SOURCE = HERE.parents[1]
 TOOLS = ["mm-eval", "mm-infer", "mm-lora", "mm-train"]
 # For each tag, what its files look like under the prefix.
 PLACES = {
@@ -86,14 +87,23 @@ class Tree(unittest.TestCase):
             if path.is_file():
                 self.assertNotIn(source, path.read_bytes(), file)
 
-    def test_programs(self):
+    def check_programs(self, script, *arguments):
         libraries = self.root / self.options["libdir"]
         environment = {**os.environ, "PKG_CONFIG_SYSROOT_DIR": str(self.folder / "all"),
                        "PKG_CONFIG_PATH": str(libraries / "pkgconfig"),
                        "LD_LIBRARY_PATH": str(libraries)}
-        done = subprocess.run([sys.executable, HERE / "programs.py", FIXTURES], env=environment,
+        done = subprocess.run([sys.executable, HERE / script, *arguments], env=environment,
                               capture_output=True, text=True, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_programs(self):
+        self.check_programs("programs.py", FIXTURES)
+
+    @unittest.skipUnless((SOURCE / "models" / "demo" / "unet").exists(), "no demo model")
+    def test_examples(self):
+        if "#define MM_HAVE_FFMPEG 1" not in (BUILD / "config.h").read_text(encoding="utf-8"):
+            self.skipTest("the library cannot read videos")
+        self.check_programs("examples.py", SOURCE)
 
     def test_tools_find_their_library(self):
         environment = {**os.environ}
