@@ -11,7 +11,7 @@ import threading
 import unittest
 
 import motionmatcher as mm
-from support import FIXTURES, SMALL, Memory, WithModel, frames
+from support import FIXTURES, MODEL, SMALL, Memory, WithModel, frames
 from tensors import values
 
 TRAIN = dict(SMALL, rank=2, steps=4, validation_every=0, seed=3)
@@ -178,16 +178,19 @@ class Features(WithModel):
         given = read_safetensors(FIXTURES / "parity" / "quickstart-model-features.safetensors")
         timestep = struct.unpack("<q", given["timestep"].buffer.raw)[0]
         shape = given["frames"].__array_interface__["shape"]
+        context = mm.Context(threads=1, precision="f32")
         extractor = mm.Extractor(
-            self.model, num_frames=shape[0], height=shape[1], width=shape[2],
+            mm.Model(context, MODEL), num_frames=shape[0], height=shape[1], width=shape[2],
             spatial_scale_factor=4, temporal_scale_factor=4,
         )  # fmt: skip
-        extractor.set_video(mm.Video(given["frames"]), "a red circle on a gray background")
+        extractor.set_video(mm.Video(given["frames"]), "A dog is sitting in the snow.")
         extractor.run(timestep, given["noise"])
         self.assertEqual(extractor.tokens[:2], ["<|startoftext|>", "a"])
         self.assertEqual(extractor.ca.shape, given["ca.4"].__array_interface__["shape"])
         tsa = extractor.tsa.shape
         self.assertEqual(tsa[0] * tsa[1], given["tsa.4"].__array_interface__["shape"][0])
+        self.assertLess(largest_difference(given["ca.4"], extractor.ca), 2e-6)
+        self.assertLess(largest_difference(given["tsa.4"], extractor.tsa), 2e-6)
 
     def test_files(self):
         extractor = mm.Extractor(self.model, timestep=500, **SMALL)
