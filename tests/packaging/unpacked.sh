@@ -26,6 +26,13 @@ for tool in mm-train mm-infer mm-eval mm-lora; do
     $tool --version
 done
 
+echo "== Python"
+PYTHONPATH=$root/usr/lib/python3/dist-packages PYTHONDONTWRITEBYTECODE=1 python3 -c "
+import motionmatcher as mm
+assert mm.__file__.startswith('$root'), mm.__file__
+model = mm.Model(mm.Context(threads=1), '$here/../fixtures/quickstart-model')
+print('motionmatcher', mm.version(), model.directory)"
+
 echo "== quickstart"
 mkdir -p "$folder/home"
 (cd "$folder/home" && MM_QUICKSTART_STEPS=${QUICKSTART_STEPS:-2} MM_QUICKSTART_SAMPLING_STEPS=2 \
