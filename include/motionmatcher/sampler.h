@@ -53,8 +53,8 @@ MM_API mm_status mm_sampler_set_init_latents(mm_sampler *sampler, const mm_tenso
  * @param out receives the last video, to be freed with mm_video_free(), or NULL with steps_only;
  *            may be NULL.
  * @return MM_OK; MM_ERR_NONFINITE: a sample is not finite; MM_ERR_RUNTIME: a file cannot be
- * written; MM_ERR_USAGE: nothing to write, and out is NULL, without steps_only; MM_ERR_CANCELLED; MM_ERR_MEMORY;
- * MM_ERR_INPUT.
+ * written; MM_ERR_USAGE: nothing to write, and out is NULL, without steps_only; MM_ERR_CANCELLED;
+ * MM_ERR_MEMORY; MM_ERR_INPUT.
  */
 MM_API mm_status mm_sampler_run(mm_sampler *sampler, mm_video **out);
 /**
