@@ -2,22 +2,23 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Second part of the demo model's recipe: text encoder and UNet3DConditionModel.
 
-    python3 models/demo/train_unet.py --work DIR [--image-steps N] [--video-steps N]
+    python3 models/demo/train_unet.py --work DIR [--steps N] [--workers N]
 
-First single frames, with the temporal layers left out, then whole clips; the transformers at the
-latents' full resolution join late. DIR/vae comes from train_vae.py. Checkpoints go to DIR and a second call goes on from them, also towards more steps;
-DIR/model is the result in the diffusers layout, in f16.
+DIR/vae comes from train_vae.py. Checkpoints go to DIR and a second call goes on from them, also
+towards more steps; DIR/model is the result in the diffusers layout, in f16.
 """
 import argparse
 import csv
 import json
 import pathlib
+import tempfile
 import time
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
-from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 import clips
@@ -34,23 +35,24 @@ SCHEDULER = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.0
                  num_train_timesteps=1000, clip_sample=False, set_alpha_to_one=False,
                  steps_offset=1, prediction_type="v_prediction", rescale_betas_zero_snr=True,
                  timestep_spacing="trailing")
-IMAGES = dict(batch=64, learning_rate=2e-3)
-VIDEOS = dict(batch=4, learning_rate=1e-3)
-TOP_TRANSFORMERS_FROM = 3000  # step of the clips
+BATCH, LEARNING_RATE = 8, 1.2e-3
+TEXTURED_SHARE, LIGHT_SHARE = 0.25, 0.15  # of the clips; the others have a plain background
 WARM_UP, COOL_DOWN, EMPTY_PROMPTS, EMA = 100, 0.2, 0.1, 0.999
-SAVE_EVERY = 100
+SAVE_EVERY = 50
+
+
+def training_clips():
+    return [clips.random_clip(np.random.default_rng(i)) for i in range(CLIP_COUNT)]
 
 
 class Data:
     """Latents of the training clips, computed once, and their captions' tokens."""
 
-    def __init__(self, work, vae, tokenizer):
-        self.clips = [clips.random_clip(np.random.default_rng(i)) for i in range(CLIP_COUNT)]
+    def __init__(self, work, tokenizer):
+        self.clips = training_clips()
         self.tokenizer, self.cache = tokenizer, {}
-        path = work / "latents.pt"
-        if not path.exists():
-            torch.save(encode_clips(vae, self.clips), path)
-        self.latents = torch.load(path, mmap=True)
+        self.latents = torch.load(work / "latents.pt", mmap=True)
+        self.probabilities = self.shares()
 
     def tokens(self, caption):
         if caption not in self.cache:
@@ -63,18 +65,17 @@ class Data:
                  for i in chosen]
         return torch.stack([self.tokens(text) for text in texts])
 
-    def images(self, step, batch):
-        """Latents [batch, 4, 1, h, w] of single frames, and their tokens."""
-        rng = np.random.default_rng([2, step])
-        chosen = rng.integers(len(self.clips), size=batch)
-        frames = rng.integers(clips.FRAMES, size=batch)
-        latents = torch.stack([self.latents[i, :, f:f + 1] for i, f in zip(chosen, frames)])
-        return latents.float(), self.captions(chosen, rng)
+    def shares(self):
+        """How likely each clip is drawn."""
+        kinds = np.array([1 if clip.background in clips.TEXTURED else
+                          2 if clip.background in clips.LIGHT else 0 for clip in self.clips])
+        wanted = np.array([1 - TEXTURED_SHARE - LIGHT_SHARE, TEXTURED_SHARE, LIGHT_SHARE])
+        return (wanted / np.bincount(kinds))[kinds]
 
-    def videos(self, step, batch):
+    def batch(self, step):
         """Latents [batch, 4, frames, h, w], some reversed in time, and their tokens."""
         rng = np.random.default_rng([3, step])
-        chosen = rng.integers(len(self.clips), size=batch)
+        chosen = rng.choice(len(self.clips), size=BATCH, p=self.probabilities)
         latents = [self.latents[i].float() for i in chosen]
         for k, i in enumerate(chosen):
             if self.clips[i].background not in clips.LIGHT and rng.random() < 0.5:
@@ -93,47 +94,31 @@ def encode_clips(vae, chosen):
     return latents
 
 
-def temporal_modules(unet):
-    return [module for module in unet.modules()
-            if type(module).__name__ in ("TemporalConvLayer", "TransformerTemporalModel")]
-
-
-def top_transformers(unet):
-    """Those at the latents' full resolution: a third of the cost of a step."""
-    return [module for block in (unet.down_blocks[0], unet.up_blocks[-1])
-            for module in (*block.attentions, *block.temp_attentions)]
-
-
-def bypass(modules):
-    """Leaves layers out, as if each only passed its input on."""
-    for module in modules:
-        if type(module).__name__ == "TemporalConvLayer":
-            module.forward = lambda hidden, num_frames=1: hidden
-        else:
-            module.forward = lambda hidden, *_, **__: (hidden,)
-
-
-def include_all(unet):
-    for module in unet.modules():
-        module.__dict__.pop("forward", None)
+def encode_all(work):
+    vae = AutoencoderKL.from_pretrained(work / "vae").eval()
+    partial = work / "latents.partial"
+    torch.save(encode_clips(vae, training_clips()), partial)
+    partial.replace(work / "latents.pt")
 
 
 def new_unet():
-    """Layers that join later begin as identities, so that they start from what is learned."""
     torch.manual_seed(0)
     unet = UNet3DConditionModel(**UNET)
-    unet.set_attn_processor(AttnProcessor())  # the fused one is slow on sequences this short
-    for module in temporal_modules(unet) + top_transformers(unet):
-        if hasattr(module, "proj_out"):
-            torch.nn.init.zeros_(module.proj_out.weight)
-            torch.nn.init.zeros_(module.proj_out.bias)
-        for layer in module.modules():
-            if isinstance(layer, torch.nn.Dropout):
-                layer.p = 0.0
+    # The fused attention is slow on all but the longest of these short sequences.
+    unet.set_attn_processor({name: AttnProcessor2_0() if long_sequence(name) else AttnProcessor()
+                             for name in unet.attn_processors})
+    for module in unet.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
     for parameter in unet.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.to(memory_format=torch.channels_last)
     return unet
+
+
+def long_sequence(name):
+    return name.startswith(("down_blocks.0.attentions", "up_blocks.2.attentions")) \
+        and ".attn1." in name
 
 
 def new_text_encoder(tokenizer):
@@ -143,17 +128,16 @@ def new_text_encoder(tokenizer):
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, **TEXT))
 
 
-def loss_of(models, scheduler, latents, tokens, step):
-    """v-prediction loss at timesteps spread evenly over the batch."""
+def loss_of(models, scheduler, latents, tokens, step, mine):
+    """v-prediction loss at timesteps spread evenly over the batch, of which `mine` is computed."""
     unet, text_encoder = models
     torch.manual_seed(step)
-    batch = len(latents)
-    timesteps = ((torch.randperm(batch) + torch.rand(batch)) / batch * 1000).long()
-    noise = torch.randn_like(latents)
+    timesteps = ((torch.randperm(BATCH) + torch.rand(BATCH)) / BATCH * 1000).long()[mine]
+    noise, latents = torch.randn_like(latents)[mine], latents[mine]
     noised = scheduler.add_noise(latents, noise, timesteps)
     target = scheduler.get_velocity(latents, noise, timesteps)
     with torch.autocast("cpu", torch.bfloat16):
-        context = text_encoder(tokens).last_hidden_state
+        context = text_encoder(tokens[mine]).last_hidden_state
         predicted = unet(noised, timesteps, context).sample
     error = (predicted.float() - target).square().mean(dim=(1, 2, 3, 4))
     high = timesteps >= 500
@@ -161,13 +145,15 @@ def loss_of(models, scheduler, latents, tokens, step):
 
 
 class Trainer:
+    """One of the workers, which share the batch and average their gradients."""
+
     def __init__(self, work, models, scheduler):
-        self.work, self.models, self.scheduler = work, models, scheduler
+        self.path, self.models, self.scheduler = work / "unet.pt", models, scheduler
         self.modules = torch.nn.ModuleList(models)
         self.average = [p.detach().clone() for p in self.modules.parameters()]
-        self.optimizer = torch.optim.AdamW(self.modules.parameters(), 1e-3, weight_decay=1e-2)
-        self.done = {"images": 0, "videos": 0}
-        self.path = work / "unet.pt"
+        self.optimizer = torch.optim.AdamW(self.modules.parameters(), LEARNING_RATE,
+                                           weight_decay=1e-2)
+        self.done = 0
         if self.path.exists():
             self.load()
 
@@ -183,44 +169,43 @@ class Trainer:
                     "optimizer": self.optimizer.state_dict(), "done": self.done}, partial)
         partial.replace(self.path)
 
-    def choose_layers(self, kind, step):
-        unet = self.models[0]
-        include_all(unet)
-        if kind == "images":
-            bypass(temporal_modules(unet))
-        if kind == "images" or step < TOP_TRANSFORMERS_FROM:
-            bypass(top_transformers(unet))
-
-    def run(self, kind, batches, recipe, total):
-        started = time.time()
-        with open(self.work / f"{kind}.csv", "a", newline="") as log:
-            rows = []
-            for step in range(self.done[kind], total):
-                self.choose_layers(kind, step)
-                rate = recipe["learning_rate"] * min(
-                    1, (step + 1) / WARM_UP, (total - step) / (COOL_DOWN * total))
-                rows.append(self.step(*batches(step, recipe["batch"]), step, rate))
-                self.done[kind] = step + 1
-                if (step + 1) % 25 == 0:
-                    means = [f"{value:.5f}" for value in np.mean(rows, 0)]
-                    csv.writer(log).writerow([step + 1, *means, f"{time.time() - started:.0f}"])
-                    log.flush()
-                    rows = []
-                if (step + 1) % SAVE_EVERY == 0 or step + 1 == total:
-                    self.save()
+    def run(self, data, total, log):
+        rows, started = [], time.time()
+        for step in range(self.done, total):
+            rate = LEARNING_RATE * min(1, (step + 1) / WARM_UP, (total - step) / (COOL_DOWN * total))
+            rows.append(self.step(*data.batch(step), step, rate))
+            self.done = step + 1
+            if dist.get_rank() > 0:
+                continue
+            if self.done % 25 == 0:
+                means = [f"{value:.5f}" for value in np.mean(rows, 0)]
+                log([self.done, *means, f"{time.time() - started:.0f}"])
+                rows = []
+            if self.done % SAVE_EVERY == 0 or self.done == total:
+                self.save()
 
     def step(self, latents, tokens, step, rate):
-        loss, parts = loss_of(self.models, self.scheduler, latents, tokens, step)
+        mine = slice(dist.get_rank(), BATCH, dist.get_world_size())
+        loss, parts = loss_of(self.models, self.scheduler, latents, tokens, step, mine)
         self.optimizer.zero_grad()
         loss.backward()
+        self.average_gradients()
         torch.nn.utils.clip_grad_norm_(self.modules.parameters(), 1.0)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        keep = min(EMA, (1 + sum(self.done.values())) / (10 + sum(self.done.values())))
+        keep = min(EMA, (1 + self.done) / (10 + self.done))
         with torch.no_grad():
             torch._foreach_lerp_(self.average, list(self.modules.parameters()), 1 - keep)
         return [loss.item(), *parts]
+
+    def average_gradients(self):
+        gradients = [p.grad for p in self.modules.parameters() if p.grad is not None]
+        together = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(together)
+        together /= dist.get_world_size()
+        for gradient, part in zip(gradients, together.split([g.numel() for g in gradients])):
+            gradient.copy_(part.view_as(gradient))
 
 
 def forget_origin(path):
@@ -253,23 +238,39 @@ def export(trainer, vae, folder):
         indent=2) + "\n")
 
 
+def work(rank, arguments, meeting_point):
+    """Body of each worker."""
+    dist.init_process_group("gloo", f"file://{meeting_point}", rank=rank,
+                            world_size=arguments.workers)
+    torch.set_num_threads(arguments.threads)
+    vae = AutoencoderKL.from_pretrained(arguments.work / "vae").eval()
+    tokenizer = CLIPTokenizer.from_pretrained(arguments.work / "model" / "tokenizer")
+    data = Data(arguments.work, tokenizer)
+    trainer = Trainer(arguments.work, (new_unet(), new_text_encoder(tokenizer)),
+                      DDIMScheduler(**SCHEDULER))
+    with open(arguments.work / "unet.csv", "a", newline="") as file:
+        def log(row):
+            csv.writer(file).writerow(row)
+            file.flush()
+        trainer.run(data, arguments.steps, log)
+    if rank == 0:
+        export(trainer, vae, arguments.work / "model")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--work", type=pathlib.Path, required=True, help="folder of checkpoints")
-    parser.add_argument("--image-steps", type=int, default=2000)
-    parser.add_argument("--video-steps", type=int, default=6000)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--workers", type=int, choices=(1, 2, 4, 8), default=2,
+                        help="processes that share each batch")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each")
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    vae = AutoencoderKL.from_pretrained(arguments.work / "vae").eval()
     words.save_tokenizer(arguments.work / "model" / "tokenizer")
-    tokenizer = CLIPTokenizer.from_pretrained(arguments.work / "model" / "tokenizer")
-    data = Data(arguments.work, vae, tokenizer)
-    trainer = Trainer(arguments.work, (new_unet(), new_text_encoder(tokenizer)),
-                      DDIMScheduler(**SCHEDULER))
-    trainer.run("images", data.images, IMAGES, arguments.image_steps)
-    trainer.run("videos", data.videos, VIDEOS, arguments.video_steps)
-    export(trainer, vae, arguments.work / "model")
+    if not (arguments.work / "latents.pt").exists():
+        encode_all(arguments.work)
+    with tempfile.TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(work, (arguments, pathlib.Path(folder) / "meeting"),
+                                    arguments.workers)
 
 
 if __name__ == "__main__":
