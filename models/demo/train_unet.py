@@ -35,7 +35,9 @@ SCHEDULER = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.0
                  num_train_timesteps=1000, clip_sample=False, set_alpha_to_one=False,
                  steps_offset=1, prediction_type="v_prediction", rescale_betas_zero_snr=True,
                  timestep_spacing="trailing")
-BATCH, LEARNING_RATE = 8, 1.2e-3
+LEARNING_RATE = 1.2e-3
+CLIPS = 8  # of a step; from step IMAGES_FROM on, half of them give way to as much work on images
+IMAGES_FROM, IMAGES, IMAGE_TIMESTEPS = 2900, 64, (300, 1000)
 TEXTURED_SHARE, LIGHT_SHARE = 0.25, 0.15  # of the clips; the others have a plain background
 WARM_UP, COOL_DOWN, EMPTY_PROMPTS, EMA = 100, 0.2, 0.1, 0.999
 SAVE_EVERY = 50
@@ -72,14 +74,22 @@ class Data:
         wanted = np.array([1 - TEXTURED_SHARE - LIGHT_SHARE, TEXTURED_SHARE, LIGHT_SHARE])
         return (wanted / np.bincount(kinds))[kinds]
 
-    def batch(self, step):
-        """Latents [batch, 4, frames, h, w], some reversed in time, and their tokens."""
+    def batch(self, step, count):
+        """Latents [count, 4, frames, h, w], some reversed in time, and their tokens."""
         rng = np.random.default_rng([3, step])
-        chosen = rng.choice(len(self.clips), size=BATCH, p=self.probabilities)
+        chosen = rng.choice(len(self.clips), size=count, p=self.probabilities)
         latents = [self.latents[i].float() for i in chosen]
         for k, i in enumerate(chosen):
             if self.clips[i].background not in clips.LIGHT and rng.random() < 0.5:
                 latents[k] = latents[k].flip(1)
+        return torch.stack(latents), self.captions(chosen, rng)
+
+    def images(self, step, count):
+        """Single frames, [count, 4, 1, h, w], and their tokens."""
+        rng = np.random.default_rng([4, step])
+        chosen = rng.choice(len(self.clips), size=count, p=self.probabilities)
+        frames = rng.integers(clips.FRAMES, size=count)
+        latents = [self.latents[i][:, f:f + 1].float() for i, f in zip(chosen, frames)]
         return torch.stack(latents), self.captions(chosen, rng)
 
 
@@ -128,11 +138,13 @@ def new_text_encoder(tokenizer):
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, **TEXT))
 
 
-def loss_of(models, scheduler, latents, tokens, step, mine):
-    """v-prediction loss at timesteps spread evenly over the batch, of which `mine` is computed."""
+def loss_of(models, scheduler, latents, tokens, mine, low=0, high=1000):
+    """v-prediction loss at timesteps spread evenly over the batch, of which `mine` is computed;
+    its mean at timesteps from 500 on and below."""
     unet, text_encoder = models
-    torch.manual_seed(step)
-    timesteps = ((torch.randperm(BATCH) + torch.rand(BATCH)) / BATCH * 1000).long()[mine]
+    count = len(latents)
+    spread = (torch.randperm(count) + torch.rand(count)) / count
+    timesteps = (low + spread * (high - low)).long()[mine]
     noise, latents = torch.randn_like(latents)[mine], latents[mine]
     noised = scheduler.add_noise(latents, noise, timesteps)
     target = scheduler.get_velocity(latents, noise, timesteps)
@@ -140,8 +152,9 @@ def loss_of(models, scheduler, latents, tokens, step, mine):
         context = text_encoder(tokens[mine]).last_hidden_state
         predicted = unet(noised, timesteps, context).sample
     error = (predicted.float() - target).square().mean(dim=(1, 2, 3, 4))
-    high = timesteps >= 500
-    return error.mean(), [error[mask].mean().item() if mask.any() else 0 for mask in (high, ~high)]
+    early = timesteps >= 500
+    return error.mean(), [error[mask].mean().item() if mask.any() else 0
+                          for mask in (early, ~early)]
 
 
 class Trainer:
@@ -173,7 +186,7 @@ class Trainer:
         rows, started = [], time.time()
         for step in range(self.done, total):
             rate = LEARNING_RATE * min(1, (step + 1) / WARM_UP, (total - step) / (COOL_DOWN * total))
-            rows.append(self.step(*data.batch(step), step, rate))
+            rows.append(self.step(data, step, rate))
             self.done = step + 1
             if dist.get_rank() > 0:
                 continue
@@ -184,11 +197,23 @@ class Trainer:
             if self.done % SAVE_EVERY == 0 or self.done == total:
                 self.save()
 
-    def step(self, latents, tokens, step, rate):
-        mine = slice(dist.get_rank(), BATCH, dist.get_world_size())
-        loss, parts = loss_of(self.models, self.scheduler, latents, tokens, step, mine)
-        self.optimizer.zero_grad()
+    def gradients(self, data, step):
+        """Adds up the gradients of the step's clips and images; returns the clips' losses."""
+        mixed = step >= IMAGES_FROM
+        count = CLIPS // 2 if mixed else CLIPS
+        mine = slice(dist.get_rank(), None, dist.get_world_size())
+        torch.manual_seed(step)
+        loss, parts = loss_of(self.models, self.scheduler, *data.batch(step, count), mine)
         loss.backward()
+        if mixed:
+            images, _ = loss_of(self.models, self.scheduler, *data.images(step, IMAGES), mine,
+                                *IMAGE_TIMESTEPS)
+            images.backward()
+        return [loss.item(), *parts, images.item() if mixed else 0]
+
+    def step(self, data, step, rate):
+        self.optimizer.zero_grad()
+        losses = self.gradients(data, step)
         self.average_gradients()
         torch.nn.utils.clip_grad_norm_(self.modules.parameters(), 1.0)
         for group in self.optimizer.param_groups:
@@ -197,7 +222,7 @@ class Trainer:
         keep = min(EMA, (1 + self.done) / (10 + self.done))
         with torch.no_grad():
             torch._foreach_lerp_(self.average, list(self.modules.parameters()), 1 - keep)
-        return [loss.item(), *parts]
+        return losses
 
     def average_gradients(self):
         gradients = [p.grad for p in self.modules.parameters() if p.grad is not None]
