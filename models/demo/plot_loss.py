@@ -6,6 +6,7 @@
 """
 import argparse
 import csv
+import math
 import pathlib
 
 import matplotlib
@@ -15,18 +16,18 @@ import matplotlib.pyplot as plt  # noqa: E402
 
 # Log, title, and a title for each of its columns between step and seconds.
 LOGS = (("vae", "VAE", ("loss", "mean squared error")),
-        ("images", "UNet and text encoder, frames", ("v loss", "timesteps 500 to 999",
-                                                     "timesteps 0 to 499")),
-        ("videos", "UNet and text encoder, clips", ("v loss", "timesteps 500 to 999",
-                                                    "timesteps 0 to 499")))
+        ("unet", "UNet and text encoder: v loss", ("clips", "clips, timesteps 500 to 999",
+                                                   "clips, timesteps 0 to 499", "images")))
 
 
 def read_log(path):
-    """Columns of the log; of a step that was done twice, after a stop, the second time."""
+    """Columns of the log, with a gap where a figure is 0: there was nothing to measure. Of a step
+    that was done twice, after a stop, the second time."""
     with open(path, newline="") as log:
         rows = {int(row[0]): [float(value) for value in row[1:]] for row in csv.reader(log)}
     steps = sorted(rows)
-    return steps, list(zip(*(rows[step] for step in steps)))
+    columns = zip(*(rows[step] for step in steps))
+    return steps, [[value or math.nan for value in column] for column in columns]
 
 
 def draw(axes, path, title, names):
@@ -45,7 +46,7 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, required=True, help="folder of the logs")
     parser.add_argument("--output", type=pathlib.Path, required=True, help="the picture")
     arguments = parser.parse_args()
-    sheet, grid = plt.subplots(1, len(LOGS), figsize=(12, 3.6), layout="constrained")
+    sheet, grid = plt.subplots(1, len(LOGS), figsize=(11, 3.6), layout="constrained")
     for axes, (name, title, columns) in zip(grid, LOGS):
         draw(axes, arguments.work / f"{name}.csv", title, columns)
     sheet.savefig(arguments.output, dpi=90)

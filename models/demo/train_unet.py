@@ -22,6 +22,7 @@ from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 import clips
+import frame_code
 import words
 
 CLIP_COUNT = 5000
@@ -38,6 +39,7 @@ SCHEDULER = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.0
 LEARNING_RATE = 1.2e-3
 CLIPS = 8  # of a step; from step IMAGES_FROM on, half of them give way to as much work on images
 IMAGES_FROM, IMAGES, IMAGE_TIMESTEPS = 2900, 64, (300, 1000)
+CODE_FROM, CODE_WEIGHT = 4200, 0.1  # frame_code.py
 TEXTURED_SHARE, LIGHT_SHARE = 0.25, 0.15  # of the clips; the others have a plain background
 WARM_UP, COOL_DOWN, EMPTY_PROMPTS, EMA = 100, 0.2, 0.1, 0.999
 SAVE_EVERY = 50
@@ -163,6 +165,7 @@ class Trainer:
     def __init__(self, work, models, scheduler):
         self.path, self.models, self.scheduler = work / "unet.pt", models, scheduler
         self.modules = torch.nn.ModuleList(models)
+        self.code = frame_code.FrameCode(models[0])
         self.average = [p.detach().clone() for p in self.modules.parameters()]
         self.optimizer = torch.optim.AdamW(self.modules.parameters(), LEARNING_RATE,
                                            weight_decay=1e-2)
@@ -203,13 +206,15 @@ class Trainer:
         count = CLIPS // 2 if mixed else CLIPS
         mine = slice(dist.get_rank(), None, dist.get_world_size())
         torch.manual_seed(step)
+        self.code.watch()
         loss, parts = loss_of(self.models, self.scheduler, *data.batch(step, count), mine)
-        loss.backward()
+        code = self.code.loss()
+        (loss + (CODE_WEIGHT if step >= CODE_FROM else 0) * code).backward()
         if mixed:
             images, _ = loss_of(self.models, self.scheduler, *data.images(step, IMAGES), mine,
                                 *IMAGE_TIMESTEPS)
             images.backward()
-        return [loss.item(), *parts, images.item() if mixed else 0]
+        return [loss.item(), *parts, images.item() if mixed else 0, code.item()]
 
     def step(self, data, step, rate):
         self.optimizer.zero_grad()
