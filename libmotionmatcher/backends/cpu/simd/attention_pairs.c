@@ -203,7 +203,7 @@ static void correct_output(const mm_attention_tile *tile)
     }
 }
 
-static void add_values(const mm_attention_tile *tile, mm_key_block block)
+void mm_pairs_accumulate(const mm_attention_tile *tile, mm_key_block block, size_t rows)
 {
     const mm_attention_layout *l = &tile->job->layout;
     mm_multiply(&(mm_small_product){
@@ -213,7 +213,7 @@ static void add_values(const mm_attention_tile *tile, mm_key_block block)
         .a = tile->scratch + l->packed,
         .a_row = 1,
         .a_column = l->lanes,
-        .b = tile->scratch + l->value_pairs + block.first / 2 * l->padded,
+        .b = tile->scratch + rows + block.first / 2 * l->padded,
         .b_row = l->padded,
         .c = tile->scratch + l->output,
         .c_row = l->padded,
@@ -236,7 +236,7 @@ static void attend_tile(const mm_attention_tile *tile)
         weigh(tile, block);
         if (block.first)
             correct_output(tile);
-        add_values(tile, block);
+        mm_pairs_accumulate(tile, block, job->layout.value_pairs);
     }
 }
 

@@ -38,6 +38,10 @@ typedef struct mm_key_block {
     int64_t first, count;
 } mm_key_block;
 
+/* output[count, padded] += packed[block, lanes]^T rows[block, padded]; `rows` is their place in the
+   scratch. The first block sets the output. */
+void mm_pairs_accumulate(const mm_attention_tile *tile, mm_key_block block, size_t rows);
+
 /* A query sees no key after itself: in the block's scores [keys, lanes] those become -infinity. */
 static inline void mm_pairs_hide(const mm_attention_tile *tile, mm_key_block block, float *score)
 {

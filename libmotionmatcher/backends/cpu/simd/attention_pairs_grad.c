@@ -148,26 +148,6 @@ static void pack_columns(const mm_attention_tile *tile, mm_key_block block, int6
     }
 }
 
-/* output[count, padded] += slope^T key */
-static void add_to_queries(const mm_attention_tile *tile, mm_key_block block)
-{
-    const mm_attention_layout *l = &tile->job->layout;
-    mm_multiply(&(mm_small_product){
-        .m = tile->count,
-        .n = l->padded,
-        .depth = (block.count + 1) / 2,
-        .a = tile->scratch + l->packed,
-        .a_row = 1,
-        .a_column = l->lanes,
-        .b = tile->scratch + l->key_pairs + block.first / 2 * l->padded,
-        .b_row = l->padded,
-        .c = tile->scratch + l->output,
-        .c_row = l->padded,
-        .accumulate = block.first > 0,
-        .pairs = true,
-    });
-}
-
 /* to[keys, padded] += weights[keys, lanes] rows[lanes, padded] */
 static void add_to_keys(const mm_attention_tile *tile, mm_key_block block, size_t weights,
                         size_t rows, size_t to)
@@ -216,7 +196,7 @@ static void differentiate_tile(const gradient_job *job, const mm_attention_tile 
         mm_key_block block = block_at(tile, first);
         for (int64_t lane = 0; lane < l->lanes; lane += MM_LANES)
             pack_columns(tile, block, lane);
-        add_to_queries(tile, block);
+        mm_pairs_accumulate(tile, block, tile->job->layout.key_pairs);
         if (!l->key_slope)
             continue;
         add_to_keys(tile, block, l->slope_rows, l->query_pairs, l->key_slope);
