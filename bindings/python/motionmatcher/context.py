@@ -7,7 +7,7 @@ import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, Callable, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional, Protocol, TypeVar
 
 from . import _prototypes as c
 from ._native import (
@@ -36,6 +36,14 @@ _KINDS = {
     c.EVENT_STAGE: "stage",
     c.EVENT_SUBSTEP: "substep",
 }
+
+
+class _HasStatus(Protocol):
+    @property
+    def status(self) -> int: ...
+
+
+_Found = TypeVar("_Found", bound=_HasStatus)
 
 
 @dataclass(frozen=True)
@@ -166,6 +174,31 @@ class Context(Handle):
         if status != allowed:
             check(status)
         return status
+
+    def _collect(
+        self,
+        function: Callable[..., int],
+        pointer: int,
+        callback_type: Callable[..., Any],
+        read: Callable[[Any], _Found],
+        seen: Optional[Callable[[_Found], object]],
+    ) -> List[_Found]:
+        """What `function` hands over piece by piece; `seen` is called with each.
+
+        Where it skipped videos, that raises only if none of the pieces has their status."""
+        found: List[_Found] = []
+
+        def keep(piece: Any) -> None:
+            found.append(read(piece.contents))
+            if seen is not None:
+                seen(found[-1])
+
+        callback = callback_type(lambda user, piece: self._guard(lambda: keep(piece)))
+        skipped = c.ERR_RUNTIME
+        status = self._run_status(function, pointer, callback, None, allowed=skipped)
+        if status == skipped and not any(item.status for item in found):
+            check(status)
+        return found
 
     def _plan(self, function: Callable[..., int], pointer: int) -> int:
         self._planned = 0

@@ -2,14 +2,13 @@
 """Scores videos."""
 import ctypes
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Optional
 
 from . import _prototypes as c
 from ._native import (
     Handle,
     Path,
     by_reference,
-    check,
     encode,
     encode_path,
     lib,
@@ -93,21 +92,7 @@ class Evaluator(Handle):
         """Every video's score, the means at the end. on_score is called with each as it comes.
 
         Videos that cannot be read are among them, with their status, as long as one can."""
-        scores: List[Score] = []
-
-        def keep(pointer: Any) -> None:
-            scores.append(_read(pointer.contents))
-            if on_score is not None:
-                on_score(scores[-1])
-
-        callback = c.ScoreCallback(
-            lambda user, pointer: self._context._guard(lambda: keep(pointer))
+        return self._context._collect(
+            lib.mm_evaluator_run, self.pointer, c.ScoreCallback, _read, on_score
         )
-        skipped = c.ERR_RUNTIME
-        status = self._context._run_status(
-            lib.mm_evaluator_run, self.pointer, callback, None, allowed=skipped
-        )
-        if status == skipped and not any(score.status for score in scores):
-            check(status)
-        return scores
 

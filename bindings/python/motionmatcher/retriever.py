@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Finds videos of like motion."""
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, List, Optional
+from typing import Callable, Dict, List, Optional
 
 from . import _prototypes as c
 from ._native import (
     Handle,
     Path,
     by_reference,
-    check,
     encode_path,
     lib,
     optional_text,
@@ -91,20 +90,6 @@ class Retriever(Handle):
         """Everything that is found. on_retrieval is called with each as it comes.
 
         Videos that cannot be read are among it, as kind "skipped", as long as two can."""
-        found: List[Retrieval] = []
-
-        def keep(pointer: Any) -> None:
-            found.append(_read(pointer.contents))
-            if on_retrieval is not None:
-                on_retrieval(found[-1])
-
-        callback = c.RetrievalCallback(
-            lambda user, pointer: self._context._guard(lambda: keep(pointer))
+        return self._context._collect(
+            lib.mm_retriever_run, self.pointer, c.RetrievalCallback, _read, on_retrieval
         )
-        skipped = c.ERR_RUNTIME
-        status = self._context._run_status(
-            lib.mm_retriever_run, self.pointer, callback, None, allowed=skipped
-        )
-        if status == skipped and not any(item.status for item in found):
-            check(status)
-        return found
