@@ -11,7 +11,9 @@ import math
 
 import torch
 
-FRAMES, DIRECTIONS, SHARE = 16, 4, 0.15  # the share of the activations' power that the code takes
+from clips import FRAMES
+
+DIRECTIONS, SHARE = 4, 0.15  # the share of the activations' power that the code takes
 
 
 def is_coded(name):
