@@ -10,6 +10,14 @@
  * Forking: a context of several threads is of no use in a forked child: what computes there, and
  * creating another one of several threads, is MM_ERR_USAGE. Freeing works, and so does a context
  * with option threads 1. A child forked before the first context is made is like any process.
+ *
+ * Callbacks: both are called only while a function is at work on the context or on a handle made
+ * from it, on the thread that called this function, and never two at a time. They have to return;
+ * an exception or a longjmp out of them loses what the function holds. A function does nothing
+ * meanwhile, so what takes long belongs on another thread. Pointers that they receive are valid
+ * during the call: copy what is needed later. The user pointer is passed on as it is, never read
+ * and never freed; it has to be good until the callback is replaced or the last handle made from
+ * the context is gone.
  */
 #ifndef MOTIONMATCHER_CONTEXT_H
 #define MOTIONMATCHER_CONTEXT_H
@@ -28,8 +36,12 @@ typedef struct mm_context mm_context;
 #define MM_LEVEL_INFO 3    /**< what is being done */
 #define MM_LEVEL_DEBUG 4   /**< details for who looks for a fault */
 
-/** message: one line of UTF-8 without newline, valid during the call. Called on the thread that
-   made the call which reports. */
+/**
+ * Receives what the library has to say to people; texts may change between releases.
+ * @param user    as given to mm_context_set_log().
+ * @param level   MM_LEVEL_...; take one that is not known for MM_LEVEL_DEBUG.
+ * @param message one line of UTF-8 without newline, never NULL.
+ */
 typedef void (*mm_log_callback)(void *user, int32_t level, const char *message);
 
 #define MM_EVENT_LOADED 1  /**< weights are in memory: seconds */
@@ -39,7 +51,16 @@ typedef void (*mm_log_callback)(void *user, int32_t level, const char *message);
 #define MM_EVENT_STAGE 5   /**< a part of the work begins: text names it */
 #define MM_EVENT_SUBSTEP 6 /**< the same for an inversion or a validation sample, without loss */
 
-/** What happens, for programs. Fields that a kind does not name hold nothing of use. */
+/**
+ * What happens, for programs. Fields that a kind does not name hold nothing of use; ignore kinds
+ * that are not known.
+ *
+ * A step is an optimizer step of a trainer, a sampling step of a sampler, and a video of an
+ * evaluator or a retriever (of a retriever that tracks points, twice a video). A substep is also an
+ * iteration of the tracker. The plan comes before any of them, a stage before its steps, a
+ * network's weights before the first step that needs them, and an output when the file is whole
+ * under its name.
+ */
 typedef struct mm_event {
     uint32_t struct_size;        /**< set by the library; fields beyond it are not there */
     int32_t kind;                /**< MM_EVENT_... */
@@ -56,10 +77,17 @@ typedef struct mm_event {
     double loss_temporal;        /**< the temporal loss, weighted; NaN as loss is */
 } mm_event;
 
-/** Called on the thread that runs the work. A non-zero return stops as mm_context_stop() does. */
+/**
+ * Receives events.
+ * @param user  as given to mm_context_set_events().
+ * @param event owned by the library.
+ * @return 0 to go on; anything else stops as mm_context_stop() does.
+ */
 typedef int32_t (*mm_event_callback)(void *user, const mm_event *event);
 
 /**
+ * Picks a device, and kernels for the processor. Reads no file.
+ *
  * The environment variable MM_CPU_MASK limits the CPU's instructions to sse4, avx2, avx512 or
  * avx512_bf16, so that a faster processor computes as a slower one would. It is read here; oneDNN's
  * part of it holds from the process's first context on. Ignored in set-user-ID programs.
@@ -77,26 +105,50 @@ typedef int32_t (*mm_event_callback)(void *user, const mm_event *event);
  * device is not available, or has no bf16; MM_ERR_UNSUPPORTED: precision f16; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_context_create(mm_context **out, const mm_options *options);
-/** Drops the caller's reference and sets *context to NULL. Handles made from it keep it alive. */
+/**
+ * Drops the caller's reference and sets *context to NULL. Handles made from it keep it alive, and
+ * its callbacks with it.
+ * @param context may be NULL, or point to NULL.
+ */
 MM_API void mm_context_free(mm_context **context);
-/** NULL switches a callback off, which is also the state after creation. */
+/**
+ * Who receives messages from now on, in place of an earlier callback.
+ * @param callback NULL for none, which is also the state after creation: nothing is printed then.
+ * @param user     handed to the callback; may be NULL.
+ */
 MM_API void mm_context_set_log(mm_context *context, mm_log_callback callback, void *user);
-/** As mm_context_set_log(), for events. */
+/**
+ * Who receives events from now on, in place of an earlier callback.
+ * @param callback NULL for none, as after creation.
+ * @param user     handed to the callback; may be NULL.
+ */
 MM_API void mm_context_set_events(mm_context *context, mm_event_callback callback, void *user);
 
-/** Asks for an end after the step at hand, with its checkpoint. Any thread, signal handlers too. */
+/**
+ * Asks for an end after the step at hand, with its checkpoint. The call that is running returns
+ * MM_ERR_CANCELLED if there was more to do; so does every later one, after one step at most, until
+ * mm_context_resume(). Any thread, signal handlers and callbacks too.
+ */
 MM_API void mm_context_stop(mm_context *context);
-/** Asks for an end within one node. The call that is running returns MM_ERR_CANCELLED. Any thread,
-    signal handlers too. */
+/**
+ * Asks for an end within one node: one operation of a network, such as a product or a convolution.
+ * The call that is running returns MM_ERR_CANCELLED and writes no checkpoint any more; files that
+ * are there stay whole. Holds until mm_context_resume(). Any thread, signal handlers and callbacks
+ * too.
+ */
 MM_API void mm_context_cancel(mm_context *context);
 /** Forgets mm_context_stop() and mm_context_cancel(), so that the context can be used again. */
 MM_API void mm_context_resume(mm_context *context);
 
-/** "cpu", the device in use; static. */
+/** @return "cpu", the device in use, also where the option says auto; static, "" for NULL. */
 MM_API const char *mm_context_device(const mm_context *context);
-/** The precision in use, "f32" or "bf16"; static. */
+/** @return the precision in use, "f32" or "bf16", also where the option says auto; static, ""
+ * for NULL. */
 MM_API const char *mm_context_precision(const mm_context *context);
-/** Bytes that everything made from this context may take together. */
+/**
+ * @return bytes that the process may take while handles of this context work, what it held before
+ * they were made included; never 0, also where the option is 0. 0 for NULL.
+ */
 MM_API uint64_t mm_context_memory_budget(const mm_context *context);
 
 #ifdef __cplusplus

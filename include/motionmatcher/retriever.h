@@ -28,7 +28,10 @@
 extern "C" {
 #endif
 
-/** Ranks videos by their motion. */
+/**
+ * Ranks videos by their motion. It holds the features of every video until it is freed, and runs as
+ * often as is wanted. One thread at a time, as all handles of one context.
+ */
 typedef struct mm_retriever mm_retriever;
 
 #define MM_RETRIEVED_VIDEO 1   /**< a video found for a query; nearest by "motion" first */
@@ -36,7 +39,10 @@ typedef struct mm_retriever mm_retriever;
 #define MM_RETRIEVED_MEAN 3    /**< means over all queries */
 #define MM_RETRIEVED_SKIPPED 4 /**< a video that cannot be read */
 
-/** Pointers are valid during the call. */
+/**
+ * What was found. For each query its videos come first, by rank, then the query itself; the means
+ * come last, skipped videos as they are met. Pointers are valid during the call.
+ */
 typedef struct mm_retrieval {
     uint32_t struct_size; /**< set by the library; fields beyond it are not there */
     int32_t kind;         /**< MM_RETRIEVED_... */
@@ -56,7 +62,12 @@ typedef struct mm_retrieval {
     double chance;         /**< the average precision that a random order has on average */
 } mm_retrieval;
 
-/** Called on the thread that runs. A non-zero return stops as mm_context_stop() does. */
+/**
+ * Receives the results, on the thread that runs.
+ * @param user      as given to mm_retriever_run().
+ * @param retrieval owned by the library.
+ * @return 0 to go on; anything else stops as mm_context_stop() does.
+ */
 typedef int32_t (*mm_retrieval_callback)(void *user, const mm_retrieval *retrieval);
 
 /**
@@ -74,18 +85,24 @@ MM_API void mm_retriever_free(mm_retriever **retriever);
 /**
  * Adds a video, or every video of a folder (not of its subfolders) in the order of their names. The
  * query of the options is there already; a path that was added before is not added again.
- * @return MM_OK; MM_ERR_INPUT: a folder without videos; MM_ERR_MEMORY.
+ * That a file is missing or damaged shows in mm_retriever_plan() and mm_retriever_run().
+ * @param path UTF-8; copied.
+ * @return MM_OK; MM_ERR_INPUT: a folder without videos; MM_ERR_USAGE: a NULL; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_retriever_add(mm_retriever *retriever, const char *path);
-/** Number of videos, the query included. */
+/** @return number of videos, the query included; 0 for NULL. */
 MM_API size_t mm_retriever_video_count(const mm_retriever *retriever);
-/** The memory plan, without loading weights: reports MM_EVENT_PLAN. @return MM_OK; MM_ERR_INPUT: a
- * video cannot be opened; MM_ERR_MEMORY. */
+/**
+ * The memory plan, without loading weights: reports MM_EVENT_PLAN. Opens every video.
+ * @return MM_OK; MM_ERR_INPUT: a video cannot be opened; MM_ERR_MEMORY: also where the plan exceeds
+ * the budget, which grows with the number of videos.
+ */
 MM_API mm_status mm_retriever_plan(mm_retriever *retriever);
 /**
  * Looks at every video, then reports each query's videos and its average precisions, and at the end
  * the means. A video that cannot be read is reported and left out.
  * @param callback may be NULL.
+ * @param user     handed to the callback.
  * @return MM_OK; MM_ERR_USAGE: fewer than two videos, or positives that are not among them;
  *         MM_ERR_INPUT: the query, or all videos but one, cannot be read; MM_ERR_RUNTIME: some
  * videos were skipped; MM_ERR_NONFINITE; MM_ERR_CANCELLED; MM_ERR_MEMORY.

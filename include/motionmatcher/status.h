@@ -5,7 +5,10 @@
  *
  * Every function that can fail returns an mm_status: MM_OK (0) or one of the negative values
  * below. A status is the negated exit code that the command-line tools end with, so a program
- * that wraps a tool and one that links the library see the same numbers.
+ * that wraps a tool and one that links the library see the same numbers. Each function names the
+ * statuses to expect; take one that is not known for a failure. A handle that a failed call would
+ * have made is NULL. The handles that were there before stay good: they can be used again and have
+ * to be freed as ever.
  */
 #ifndef MOTIONMATCHER_STATUS_H
 #define MOTIONMATCHER_STATUS_H
@@ -32,13 +35,14 @@ typedef int32_t mm_status;
 #define MM_ERR_INPUT (-3)
 /** An input is recognised but not supported. */
 #define MM_ERR_UNSUPPORTED (-4)
-/** Not enough memory, or a plan does not fit the memory budget. */
+/** Not enough memory, or a plan does not fit the memory budget; what was there before stays good.
+ */
 #define MM_ERR_MEMORY (-5)
 /** The device or backend that was asked for is not available. */
 #define MM_ERR_DEVICE (-6)
 /** A loss, a gradient or a sample is not finite. */
 #define MM_ERR_NONFINITE (-7)
-/** The caller asked to stop. */
+/** The caller asked to stop, by mm_context_stop(), mm_context_cancel() or a callback's result. */
 #define MM_ERR_CANCELLED (-130)
 
 /**
