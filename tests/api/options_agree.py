@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """One table of options for each handle: that C introspection, JSON and YAML files, the command line,
---help, manual pages, completions and docs/options.md tell the same.
+--help, manual pages, completions, docs/options.md and Python's keywords tell the same.
 
-usage: options_agree.py PRINT_OPTIONS TOOLS_DIR OPTIONS.MD YAML"""
+usage: options_agree.py PRINT_OPTIONS TOOLS_DIR OPTIONS.MD YAML [PYTHON_PACKAGE]
+With a package, MM_LIBRARY names the library."""
 import functools
+import importlib
+import inspect
 import json
 import pathlib
 import re
@@ -14,6 +17,7 @@ import unittest
 
 PRINTER, TOOLS, DOCUMENT = (pathlib.Path(argument).resolve() for argument in sys.argv[1:4])
 YAML = sys.argv[4] == "yaml"
+PACKAGE = sys.argv[5] if len(sys.argv) > 5 else None
 # Tables with a tool that prints all of their options, and what it needs to do so.
 WHOLE = {
     "train": ["mm-train", "--video", "v", "--prompt", "p", "--output-dir", "o"],
@@ -23,6 +27,15 @@ WHOLE = {
 }
 # Given to every tool, read before the config is printed, or taken in place of another option.
 NAMED_APART = ("model", "seed", "checkpoint_folder", "output")
+# Who takes a table's options as keywords, and which of them it has as parameters of its own.
+KEYWORDS = {
+    "context": ("Context", set()),
+    "train": ("Trainer", {"model"}),
+    "sample": ("Sampler", {"model", "lora"}),
+    "features": ("Extractor", {"model"}),
+    "evaluate": ("Evaluator", set()),
+    "retrieve": ("Retriever", {"model"}),
+}
 EVALUATIONS = ["clip-scores", "image-reward", "motion-discrepancy"]
 
 
@@ -159,6 +172,23 @@ class Agreement(unittest.TestCase):
     def test_json_files_and_flags(self):
         for table in ("train", "sample"):
             self.check_sources(table, json.dumps, ".json")
+
+    @unittest.skipUnless(PACKAGE, "no Python package with this build")
+    def test_python_keywords(self):
+        sys.path.insert(0, PACKAGE)
+        mm = importlib.import_module("motionmatcher")
+        self.assertEqual(set(TABLES), set(KEYWORDS))
+        for table, (name, own) in KEYWORDS.items():
+            described = [{**vars(row), "default": row.default or ""} for row in mm.describe(table)]
+            self.assertEqual(described, TABLES[table])
+            parameters = inspect.signature(getattr(mm, name)).parameters.values()
+            self.assertIn(inspect.Parameter.VAR_KEYWORD, {p.kind for p in parameters}, name)
+            named = {row["name"] for row in TABLES[table]}
+            self.assertEqual({p.name for p in parameters} & named, own, name)
+            values = {row["name"]: other_value(row) for row in TABLES[table]}
+            with mm.Options(table, values) as options:
+                taken = options.as_dict()
+            self.assertEqual({key: taken[key] for key in values}, values, table)
 
     @unittest.skipUnless(YAML, "no libyaml")
     def test_yaml_files_and_flags(self):
