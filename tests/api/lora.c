@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* LoRA files made by PEFT and diffusers: what a fused UNet computes against diffusers with the LoRA
-   on; ways from format to format and back; sums. */
+   on, and what is drawn against diffusers with the LoRA on at some timesteps; ways from format to
+   format and back; sums. */
 #include "check.h"
 
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 #include "models/networks.h"
 #include "models/weight_loader.h"
 #include "motionmatcher/lora.h"
+#include "motionmatcher/sampler.h"
 #include "training/lora.h"
 
 #define MODEL FIXTURES "/quickstart-model"
@@ -56,7 +58,9 @@ static int begin(void **state)
     char *command = mm_format("cp -r '%s' '%s'", MODEL, copy);
     assert_int_equal(system(command), 0);
     write_f32(MODEL "/unet/diffusion_pytorch_model.safetensors", unet);
-    OK(mm_context_create(&context, NULL));
+    mm_options *options = check_options("context", "precision", "f32", NULL);
+    OK(mm_context_create(&context, options));
+    mm_options_free(&options);
     OK(mm_model_open(&model, context, MODEL));
     OK(mm_model_open(&exact, context, copy));
     mm_free(command);
@@ -267,6 +271,60 @@ static void test_trained_equals_diffusers(void **state)
         expect_output(lora, LORA("trained-output.safetensors"), "trained");
         mm_lora_free(&lora);
     }
+    mm_free(kohya);
+    mm_free(list);
+}
+
+/* Draws with a LoRA file as diffusers' pipeline did, and compares the final latents. */
+static void expect_drawn(const char *lora, const char *min_timestep, const char *name)
+{
+    const int64_t shape[] = {1, 4, 3, 6, 10};
+    char *path = inside("final.safetensors");
+    mm_options *options =
+        check_options("sample", "prompt", "a circle", "num_steps", "6", "guidance_scale", "3",
+                      "width", "40", "height", "24", "num_frames", "3", "steps_only", "true",
+                      "save_latents", path, "lora", lora, NULL);
+    if (min_timestep)
+        OK(mm_options_set(options, "min_timestep", min_timestep, MM_SOURCE_SET));
+    mm_tensor_file *expected = check_open(LORA("sampled.safetensors"));
+    size_t n;
+    float *values = check_read(expected, "init_latents", &n);
+    mm_tensor *start;
+    mm_sampler *sampler;
+    OK(mm_tensor_wrap(&start, values, "f32", 5, shape, NULL, NULL, NULL));
+    OK(mm_sampler_create(&sampler, exact, options));
+    OK(mm_sampler_set_init_latents(sampler, start));
+    OK(mm_sampler_run(sampler, NULL));
+    mm_tensor_file *file = check_open(path);
+    float *have = check_read(file, "latents", &n);
+    assert_true(difference_from(LORA("sampled.safetensors"), name, have) <= TOLERANCE);
+    mm_sampler_free(&sampler);
+    mm_tensor_free(&start);
+    mm_tensor_file_close(&file);
+    mm_tensor_file_close(&expected);
+    mm_options_free(&options);
+    free(values);
+    free(have);
+    mm_free(path);
+}
+
+/* The LoRA's own least timestep is 500; the steps are at 831, 665, 499 and so on. The released
+   code's list cannot say it. */
+static void test_drawn_equals_diffusers(void **state)
+{
+    (void)state;
+    const char *trained = LORA("trained.safetensors");
+    mm_lora *lora = open_for(exact, trained);
+    char *kohya = save(lora, "drawn.safetensors", "kohya");
+    char *list = save(lora, "drawn.pt", "pt");
+    expect_drawn(trained, NULL, "gated");
+    expect_drawn(trained, "665", "gated");
+    expect_drawn(trained, "0", "always");
+    expect_drawn(trained, "832", "never");
+    expect_drawn(kohya, NULL, "gated");
+    expect_drawn(list, NULL, "always");
+    expect_drawn(list, "500", "gated");
+    mm_lora_free(&lora);
     mm_free(kohya);
     mm_free(list);
 }
@@ -583,6 +641,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_fused_equals_diffusers),
         cmocka_unit_test(test_trained_equals_diffusers),
+        cmocka_unit_test(test_drawn_equals_diffusers),
         cmocka_unit_test(test_weighted_sum_equals_diffusers),
         cmocka_unit_test(test_round_trips),
         cmocka_unit_test(test_kohya_round_trip),

@@ -4,14 +4,15 @@
 
     check_lora.py --build BUILD_DIR --fixtures FIXTURES_DIR [--write]
 
-Every layout goes through mm-lora into a PEFT file, which PEFT loads as docs/file-formats.md says; what
-diffusers computes then must be what it computed with the LoRA's origin (fixtures/make_lora.py). A LoRA
-fresh from mm-train and the UNet that mm-lora fuses it into must agree as well. With --write that LoRA
-and its output become the fixture lora/trained.safetensors, which the tests check without PyTorch.
-The exit status is the verdict.
+Every layout goes through mm-lora into a PEFT file, which PEFT loads as docs/lora-in-diffusers.md says;
+what diffusers computes then must be what it computed with the LoRA's origin (fixtures/make_lora.py). A
+LoRA fresh from mm-train and the UNet that mm-lora fuses it into must agree as well, and so must videos
+drawn by examples/python/lora_in_diffusers.py and by mm-infer, with the LoRA on from its own timestep up,
+everywhere and nowhere. With --write that LoRA and its output become the fixture lora/trained.safetensors,
+and the final latents lora/sampled.safetensors, which the tests check without PyTorch. The exit status is
+the verdict.
 """
 import argparse
-import json
 import shutil
 import subprocess
 import sys
@@ -20,12 +21,21 @@ from pathlib import Path
 
 import torch
 from diffusers import UNet3DConditionModel
-from peft import LoraConfig, inject_adapter_in_model, set_peft_model_state_dict
-from safetensors import safe_open
+from peft import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 MODEL, LIMIT = "quickstart-model", 1e-5
-CLIP = Path(__file__).resolve().parents[2] / "examples" / "reference.mp4"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+CLIP, RECIPE = EXAMPLES / "reference.mp4", EXAMPLES / "python" / "lora_in_diffusers.py"
+# Of the six steps' timesteps 831, 665, 499, ... the first two have the LoRA on, where it says so itself.
+SAMPLING = [
+    "--prompt", "a circle", "--width", 40, "--height", 24, "--num-frames", 3, "--num-steps", 6,
+    "--guidance-scale", 3,
+]  # fmt: skip
+RANGES = {"gated": [], "always": ["--min-timestep", 0], "never": ["--min-timestep", 1000]}
+
+sys.path.insert(0, str(RECIPE.parent))
+from lora_in_diffusers import add_lora  # noqa: E402
 
 
 class Check:
@@ -52,20 +62,27 @@ class Check:
             ).sample
 
     def through_peft(self, path):
-        with safe_open(path, "pt") as file:
-            config = json.loads(file.metadata()["lora_adapter_metadata"])
-            tensors = {name.removeprefix("unet."): file.get_tensor(name) for name in file.keys()}
-        config = LoraConfig(**{key.removeprefix("unet."): value for key, value in config.items()})
         unet = self.load(self.model / "unet")
-        inject_adapter_in_model(config, unet)
-        result = set_peft_model_state_dict(unet, tensors)
-        assert not result.unexpected_keys, result.unexpected_keys
-        missing = [key for key in result.missing_keys if "lora_" in key]
-        assert not missing, missing
+        add_lora(unet, path)
         return self.run(unet.double())
 
+    def saved_by_peft(self):
+        """What PEFT gives back of ours is what we gave."""
+        unet = self.load(self.model / "unet")
+        ours = self.lora / "trained.safetensors"
+        add_lora(unet, ours)
+        back, given = get_peft_model_state_dict(unet), load_file(ours)
+        back = {f"unet.{name}": value.float().contiguous() for name, value in back.items()}
+        same = back.keys() == given.keys() and all((back[k] == given[k]).all() for k in given)
+        save_file(back, self.work / "back.safetensors")
+        self.tool("mm-lora", "info", self.work / "back.safetensors", "--model", self.model)
+        self.failed += not same
+        print(f"{'mm-train to PEFT and back':34} {'equal' if same else 'FAILED'}", flush=True)
+
     def tool(self, name, *arguments):
-        command = [self.tools / name, *arguments]
+        self.command(self.tools / name, *arguments)
+
+    def command(self, *command):
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"{command}: exit {done.returncode}\n{done.stderr}")
@@ -128,6 +145,29 @@ class Check:
             save_file(stored, self.lora / "trained-output.safetensors")
 
 
+    def drawn(self, write):
+        """diffusers in f64 by the recipe, mm-infer in f32."""
+        generator = torch.Generator().manual_seed(7)
+        stored = {"init_latents": torch.randn((1, 4, 3, 6, 10), generator=generator)}
+        start, out = self.work / "start.safetensors", self.work / "final.safetensors"
+        save_file({"latents": stored["init_latents"]}, start)
+        for name, more in RANGES.items():
+            common = [
+                "--model", self.model, "--lora", self.lora / "trained.safetensors", *SAMPLING, *more,
+                "--init-latents", start, "--save-latents", out,
+            ]  # fmt: skip
+            self.command(sys.executable, RECIPE, *common, "--precision", "f64")
+            stored[name] = load_file(out)["latents"]
+            out.unlink()
+            self.tool(
+                "mm-infer", *common, "--precision", "f32", "--steps-only", "--output-dir", self.work / name
+            )
+            self.figure(f"drawn, {name}", load_file(out)["latents"], stored[name])
+            out.unlink()
+        if write:
+            save_file(stored, self.lora / "sampled.safetensors")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", type=Path, required=True)
@@ -139,6 +179,8 @@ def main():
         check.layouts()
         check.list_through_torch()
         check.trained(options.write)
+        check.saved_by_peft()
+        check.drawn(options.write)
     sys.exit(1 if check.failed else 0)
 
 
