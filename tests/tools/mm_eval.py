@@ -2,10 +2,14 @@
 """What the tests of mm-eval share."""
 import json
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
+import zipfile
 
 TOOLS = pathlib.Path(sys.argv[1]).resolve()
+REWARD = pathlib.Path(sys.argv[2]).resolve() / "evaluation" / "image-reward"
 
 
 def run(command, *arguments, code=0):
@@ -20,3 +24,17 @@ def run(command, *arguments, code=0):
 def events(done, kind=None):
     found = map(json.loads, done.stdout.splitlines())
     return [event for event in found if kind in (None, event["event"])]
+
+
+def spoil_reward_model(folder):
+    """A copy of the ImageReward model, of whose last tensor every number is a NaN."""
+    shutil.copytree(REWARD, folder)
+    with zipfile.ZipFile(REWARD / "ImageReward.pt") as archive:
+        parts = {info.filename: archive.read(info) for info in archive.infolist()}
+    tensors = [name for name in parts if re.search(r"/data/\d+$", name)]
+    last = max(tensors, key=lambda name: int(name.rsplit("/", 1)[1]))
+    parts[last] = b"\xff" * len(parts[last])
+    with zipfile.ZipFile(folder / "ImageReward.pt", "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+    return folder

@@ -7,6 +7,7 @@ TRACKER_TEST: the program that writes a small tracker's weights"""
 import json
 import math
 import pathlib
+import shutil
 import struct
 import subprocess
 import sys
@@ -52,13 +53,32 @@ def tearDownModule():
     ROOM.cleanup()
 
 
-def read_tensor(path, name, code):
+def split(path):
+    """Header and numbers of a safetensors file."""
     data = path.read_bytes()
     length, = struct.unpack("<Q", data[:8])
-    entry = json.loads(data[8:8 + length])[name]
-    first, last = entry["data_offsets"]
-    body = data[8 + length + first:8 + length + last]
+    return json.loads(data[8:8 + length]), data[8 + length:]
+
+
+def join(path, header, body):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+    return path
+
+
+def read_tensor(path, name, code):
+    header, body = split(path)
+    entry = header[name]
+    body = body[slice(*entry["data_offsets"])]
     return entry["shape"], struct.unpack(f"<{len(body) // struct.calcsize(code)}{code}", body)
+
+
+def spoil(path, name, to):
+    """A copy whose first number of one tensor is a NaN, in f32 or f16."""
+    header, body = split(path)
+    first = header[name]["data_offsets"][0]
+    return join(to, header, body[:first] + b"\0\x7e\xc0\x7f" + body[first + 4:])
 
 
 def read_tracks(path):
@@ -155,13 +175,20 @@ class MotionDiscrepancy(unittest.TestCase):
         done = run("motion-discrepancy", "--reference", video, video, code=2)
         self.assertIn("--tracker-model", done.stderr.replace("_", "-"))
 
+    def test_damaged_trackers(self):
+        video, header, body = VIDEOS / "copy.avi", *split(TRACKER)
+        name, file = "updateformer.flow_head.bias", PATH / "damaged.safetensors"
+        self.refuse(3, "nowhere.pth", "--tracker-model", PATH / "nowhere.pth", video)
+        file.write_bytes(TRACKER.read_bytes()[:-100])
+        self.refuse(3, "damaged.safetensors", "--tracker-model", file, video)
+        entry = header.pop(name)
+        join(file, {**header, "other": entry}, body)
+        self.refuse(3, name, "--tracker-model", file, video)
+        join(file, {**header, name: {**entry, "shape": [1, *entry["shape"]]}}, body)
+        self.refuse(3, name, "--tracker-model", file, video)
+
     def test_figures_that_are_not_finite(self):
-        data = bytearray(TRACKER.read_bytes())
-        start = 8 + struct.unpack("<Q", data[:8])[0]
-        entry = json.loads(data[8:start])["updateformer.flow_head.bias"]
-        place = start + entry["data_offsets"][0]
-        data[place:place + 4] = struct.pack("<f", math.nan)
-        (PATH / "not-finite.safetensors").write_bytes(data)
+        spoil(TRACKER, "updateformer.flow_head.bias", PATH / "not-finite.safetensors")
         self.refuse(7, "reference.avi", "--tracker-model", PATH / "not-finite.safetensors",
                     VIDEOS / "copy.avi")
 
@@ -251,6 +278,12 @@ class Retrieve(unittest.TestCase):
         done = self.retrieve("--all", VIDEOS, PATH / "broken.avi", PATH / "short.avi", code=1)
         self.assertEqual(len(events(done, "skipped")), 2)
         self.assertEqual(events(done, "mean")[0]["queries"], 3)
+
+    def test_features_that_are_not_finite(self):
+        model, weights = PATH / "not-finite", "unet/diffusion_pytorch_model.safetensors"
+        shutil.copytree(MODEL, model)
+        spoil(MODEL / weights, "conv_in.bias", model / weights)
+        self.refuse(7, "reference.avi", "--model", model, "--query", PATH / "reference.avi", VIDEOS)
 
     def test_plan(self):
         done = self.retrieve("--dry-run", "--all", VIDEOS)

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import unittest
 
-from mm_eval import TOOLS, events, run
+from mm_eval import TOOLS, events, run, spoil_reward_model
 
 FIXTURES = pathlib.Path(sys.argv[2]).resolve()
 WRITER = sys.argv[4] if len(sys.argv) > 4 else None
@@ -142,6 +142,16 @@ class Figures(unittest.TestCase):
         mean = events(self.done, "mean")[1]
         self.assertEqual(mean["clip_text_low"], ours["clip_text"]["low"])
 
+    def test_progress_is_that_of_the_whole_report(self):
+        steps = events(self.done, "step")
+        self.assertEqual([step["step"] for step in steps], list(range(1, 11)))
+        self.assertEqual({step["of"] for step in steps}, {10})
+        # Of CLIP's five videos four are left, and all of ImageReward's.
+        first, sixth = steps[0], steps[5]
+        self.assertGreater(first["seconds_left"], (4 + 5) * first["seconds"])
+        self.assertAlmostEqual(sixth["seconds_left"] / (4 * sixth["seconds"]), 1, places=6)
+        self.assertNotIn("seconds_left", steps[9])
+
     def test_csv(self):
         with open(PATH / "out.csv", encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
@@ -191,6 +201,7 @@ class Memory(unittest.TestCase):
         scored, known = map(int, re.search(r"CLIP: (\d+) videos to score, (\d+) known",
                                            done.stderr).groups())
         self.assertEqual((scored, known), expected)
+        self.assertEqual([step["of"] for step in events(done, "step")], [scored] * scored)
 
     def test_contents_count(self):
         self.count((2, 0))
@@ -272,6 +283,8 @@ class BadInput(unittest.TestCase):
         empty.mkdir(parents=True)
         self.refuse(3, "no videos in it", videos=PATH / "empty")
         self.refuse(3, "CLIPModel", models=("--clip-model", REWARD))
+        if WRITER:
+            self.refuse(3, "a directory", models=("--tracker-model", CLIP))
         done = report("--dry-run", code=3, models=("--image-reward-model", CLIP))
         self.assertIn("ImageReward.pt", done.stderr)
 
@@ -308,6 +321,14 @@ class BadInput(unittest.TestCase):
         weights = model / "model.safetensors"
         weights.write_bytes(weights.read_bytes()[:-2] + b"\x00\x7e")
         self.refuse(7, ".avi", models=("--clip-model", model))
+
+    def test_what_was_scored_before_a_failure_is_kept(self):
+        model = spoil_reward_model(PATH / "spoiled-reward")
+        spoiled = ("--clip-model", CLIP, "--image-reward-model", model, "--vision-heads", 4)
+        report(code=7, models=spoiled, output="spoiled.html")
+        self.assertFalse((PATH / "spoiled.html").exists())
+        done = report("--json", output="spoiled.html")
+        self.assertIn("CLIP: 0 videos to score, 5 known", done.stderr)
 
 
 class Names(unittest.TestCase):

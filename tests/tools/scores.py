@@ -9,7 +9,7 @@ import sys
 import tempfile
 import unittest
 
-from mm_eval import events, run
+from mm_eval import events, run, spoil_reward_model
 
 FIXTURES = pathlib.Path(sys.argv[2]).resolve()
 EVALUATION = FIXTURES / "evaluation"
@@ -128,6 +128,7 @@ class Scores(unittest.TestCase):
         self.assertIn("too long", done.stderr)
         self.assert_close(events(done, "score")[0]["image_reward"],
                           EXPECTED["image-reward"]["long"]["image_reward"])
+        self.assertIn("too long", clip_scores(MOVING, "--prompt", "snow " * 90).stderr)
 
     def test_figures_that_are_not_finite(self):
         model = PATH / "not-finite"
@@ -135,6 +136,9 @@ class Scores(unittest.TestCase):
         weights = model / "model.safetensors"
         weights.write_bytes(weights.read_bytes()[:-2] + b"\x00\x7e")
         done = run("clip-scores", "--clip-model", model, MOVING, *PROMPT, code=7)
+        self.assertIn("moving.mkv", done.stderr)
+        model = spoil_reward_model(PATH / "not-finite-either")
+        done = image_reward(MOVING, *PROMPT, "--image-reward-model", model, code=7)
         self.assertIn("moving.mkv", done.stderr)
 
     def test_memory_budget(self):

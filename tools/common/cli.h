@@ -55,6 +55,7 @@ typedef struct cli_state {
     bool help, version, print_config, dry_run, quiet, json;
     bool bar_shown;
     double step_seconds; /* running mean of a step */
+    double seconds_left; /* where the tool knows better than the steps' mean; else 0 */
     char error[1024];    /* of the tool itself; empty when the library's counts */
 } cli_state;
 

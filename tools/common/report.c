@@ -58,7 +58,7 @@ static void print_if_finite(const char *key, double value)
         cli_print_json_number(key, value);
 }
 
-static void print_json_event(const mm_event *event)
+static void print_json_event(const cli_state *cli, const mm_event *event)
 {
     switch (event->kind) {
     case MM_EVENT_LOADED:
@@ -75,6 +75,8 @@ static void print_json_event(const mm_event *event)
         print_if_finite("seconds", event->seconds);
         printf(",\"peak_bytes\":%" PRIu64, event->peak_bytes);
         print_if_finite("loss", event->loss);
+        if (cli->seconds_left > 0.0)
+            cli_print_json_number("seconds_left", cli->seconds_left);
         break;
     case MM_EVENT_OUTPUT:
         printf("{\"event\":\"output\",\"path\":");
@@ -114,7 +116,8 @@ static void draw_bar(cli_state *cli, const mm_event *event)
     if (isfinite(event->loss))
         fprintf(stderr, "  loss %.4g", event->loss);
     fprintf(stderr, "  %.2f s/step  ETA ", cli->step_seconds);
-    print_duration(cli->step_seconds * (double)(event->of - event->step));
+    print_duration(cli->seconds_left > 0.0 ? cli->seconds_left
+                                           : cli->step_seconds * (double)(event->of - event->step));
     fprintf(stderr, "  %.1f GiB", (double)event->peak_bytes / GIB);
     fflush(stderr);
     cli->bar_shown = true;
@@ -162,7 +165,7 @@ int32_t cli_report_event(void *user, const mm_event *event)
 {
     cli_state *cli = user;
     if (cli->json)
-        print_json_event(event);
+        print_json_event(cli, event);
     if (!cli->json || is_step(event))
         print_text_event(cli, event);
     return 0;

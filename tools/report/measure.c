@@ -18,16 +18,26 @@ typedef struct job {
     char key[CLI_DIGEST_TEXT];
 } job;
 
+typedef struct work work;
+
 /* One metric's way through the videos. */
 typedef struct pass {
+    work *work;
     report *r;
     const report_metric *metric;
     job *job;
     size_t jobs, done, known, skipped;
+    double seconds;             /* running mean of a video's; 0: none was looked at yet */
     char *output[MOST_OUTPUTS]; /* files written since the last video was done */
     size_t outputs;
     mm_status status; /* of what the callback did */
 } pass;
+
+/* All of them, one after the other. */
+struct work {
+    pass pass[REPORT_FIGURES];
+    size_t passes;
+};
 
 static bool ends_with(const char *text, const char *ending)
 {
@@ -176,10 +186,39 @@ static int32_t take_score(void *user, const mm_score *score)
     return p->status != MM_OK;
 }
 
-/* Files of tracks are taken note of; all else goes where it always goes. */
+/* Of all metrics. One that has not begun is taken to be as much slower as it usually is. */
+static double seconds_left(const pass *current)
+{
+    const work *w = current->work;
+    double unit = current->seconds / current->metric->cost, left = 0.0;
+    for (size_t i = 0; i < w->passes; i++) {
+        const pass *p = &w->pass[i];
+        double each = p->seconds > 0.0 ? p->seconds : unit * p->metric->cost;
+        left += (double)(p->jobs - p->done) * each;
+    }
+    return left;
+}
+
+/* A step is one metric's look at one video; the bar goes through the steps of all metrics. */
+static int32_t take_step(pass *p, const mm_event *event)
+{
+    mm_event whole = *event;
+    whole.step = whole.of = 0;
+    for (size_t i = 0; i < p->work->passes; i++) {
+        whole.step += (int64_t)p->work->pass[i].done;
+        whole.of += (int64_t)p->work->pass[i].jobs;
+    }
+    p->seconds = p->seconds > 0.0 ? 0.8 * p->seconds + 0.2 * event->seconds : event->seconds;
+    p->r->cli->seconds_left = seconds_left(p);
+    return cli_report_event(p->r->cli, &whole);
+}
+
+/* Files of tracks are taken note of. */
 static int32_t take_event(void *user, const mm_event *event)
 {
     pass *p = user;
+    if (event->kind == MM_EVENT_STEP)
+        return take_step(p, event);
     if (event->kind != MM_EVENT_OUTPUT)
         return cli_report_event(p->r->cli, event);
     if (p->outputs < MOST_OUTPUTS && (p->output[p->outputs] = report_keep(p->r, "%s", event->path)))
@@ -222,6 +261,7 @@ static mm_status run_jobs(pass *p)
     if (status == MM_OK && p->jobs > 0)
         status = add_jobs(p, evaluator);
     if (status == MM_OK && p->jobs > 0) {
+        r->cli->step_seconds = 0.0;
         mm_context_set_events(r->cli->context, take_event, p);
         status = judge(p, mm_evaluator_run(evaluator, take_score, p));
         mm_context_set_events(r->cli->context, cli_report_event, r->cli);
@@ -234,15 +274,20 @@ static mm_status run_jobs(pass *p)
     return status;
 }
 
-static mm_status measure_one(report *r, const report_metric *metric)
+/* Every pass knows its videos before the first one runs: what is left can be told from then on. */
+static mm_status gather_work(work *w, report *r)
 {
-    pass p = {.r = r, .metric = metric, .job = calloc(r->video_count, sizeof(*p.job))};
-    if (!p.job)
-        return report_fail_memory(r);
-    gather_jobs(&p);
-    mm_status status = run_jobs(&p);
-    free(p.job);
-    return status;
+    for (size_t i = 0; i < report_metric_count; i++) {
+        if (!r->measured[report_metrics[i].figure[0]])
+            continue;
+        pass *p = &w->pass[w->passes++];
+        *p = (pass){.work = w, .r = r, .metric = &report_metrics[i]};
+        p->job = calloc(r->video_count, sizeof(*p->job));
+        if (!p->job)
+            return report_fail_memory(r);
+        gather_jobs(p);
+    }
+    return MM_OK;
 }
 
 static void find_reference_tracks(report *r)
@@ -272,11 +317,12 @@ static void make_missing_sheets(report *r)
 
 mm_status report_measure(report *r)
 {
-    mm_status status = MM_OK;
-    for (size_t i = 0; status == MM_OK && i < report_metric_count; i++) {
-        if (r->measured[report_metrics[i].figure[0]])
-            status = measure_one(r, &report_metrics[i]);
-    }
+    work w = {0};
+    mm_status status = gather_work(&w, r);
+    for (size_t i = 0; status == MM_OK && i < w.passes; i++)
+        status = run_jobs(&w.pass[i]);
+    for (size_t i = 0; i < w.passes; i++)
+        free(w.pass[i].job);
     if (status != MM_OK)
         return status;
     find_reference_tracks(r);

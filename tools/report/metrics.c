@@ -7,9 +7,9 @@ const char *const report_figures[REPORT_FIGURES] = {"clip_text", "image_reward",
                                                     "frame_consistency", "motion_discrepancy"};
 
 const report_metric report_metrics[] = {
-    {"CLIP", "clip_model", {0, 2}, 2, {NULL}},
-    {"ImageReward", "image_reward_model", {1}, 1, {"vision_heads", NULL}},
-    {"motion discrepancy", "tracker_model", {3}, 1, {"grid", "size", "tracker_size", NULL}},
+    {"CLIP", "clip_model", {0, 2}, 2, 1.0, {NULL}},
+    {"ImageReward", "image_reward_model", {1}, 1, 15.0, {"vision_heads", NULL}},
+    {"motion discrepancy", "tracker_model", {3}, 1, 40.0, {"grid", "size", "tracker_size", NULL}},
 };
 
 const size_t report_metric_count = sizeof(report_metrics) / sizeof(*report_metrics);

@@ -96,6 +96,7 @@ mm_status report_cache_add(report *r, const report_entry *entry);
 typedef struct report_metric {
     const char *name, *option; /* that names its model */
     size_t figure[2], figures; /* indices, and how many */
+    double cost;               /* a video's time with the published model, in CLIP's; roughly */
     const char *settings[4];   /* options that its figures depend on; NULL ends them */
 } report_metric;
 
