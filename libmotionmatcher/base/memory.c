@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/control_group.h"
 #include "base/number.h"
 
 static _Atomic uint64_t fail_countdown;
@@ -134,50 +135,24 @@ size_t mm_resident_peak_bytes(void)
     return now > before ? now : before;
 }
 
-static size_t read_limit(const char *path)
-{
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return SIZE_MAX;
-    char line[64] = "";
-    char *got = fgets(line, sizeof(line), file);
-    fclose(file);
-    if (!got || line[0] < '0' || line[0] > '9')
-        return SIZE_MAX;
-    return (size_t)strtoull(line, NULL, 10);
-}
-
 static size_t smaller(size_t a, size_t b)
 {
     return a < b ? a : b;
 }
 
-/* Walks from this process's version-2 group to the root: every level's limit counts. */
-static size_t unified_group_limit(void)
+/* "max" is no limit. */
+static void take_limit(void *user, const char *line)
 {
-    FILE *file = fopen("/proc/self/cgroup", "re");
-    if (!file)
-        return SIZE_MAX;
-    char line[4096], path[4200];
-    size_t limit = SIZE_MAX;
-    while (fgets(line, sizeof(line), file)) {
-        if (strncmp(line, "0::/", 4) != 0)
-            continue;
-        line[strcspn(line, "\n")] = '\0';
-        for (char *group = line + 3, *slash; (slash = strrchr(group, '/')); *slash = '\0') {
-            snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.max", group);
-            limit = smaller(limit, read_limit(path));
-        }
-    }
-    fclose(file);
-    return smaller(limit, read_limit("/sys/fs/cgroup/memory.max"));
+    size_t *least = user;
+    if (*line >= '0' && *line <= '9')
+        *least = smaller(*least, (size_t)strtoull(line, NULL, 10));
 }
 
 size_t mm_available_bytes(void)
 {
     long pages = sysconf(_SC_PHYS_PAGES), size = sysconf(_SC_PAGESIZE);
-    size_t physical = pages > 0 && size > 0 ? (size_t)pages * (size_t)size : SIZE_MAX;
-    size_t group =
-        smaller(unified_group_limit(), read_limit("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
-    return smaller(physical, group);
+    size_t least = pages > 0 && size > 0 ? (size_t)pages * (size_t)size : SIZE_MAX;
+    mm_group_lines("memory.max", take_limit, &least);
+    mm_first_line("/sys/fs/cgroup/memory/memory.limit_in_bytes", take_limit, &least);
+    return least;
 }

@@ -1,34 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The extractor through its public handle, against PyTorch in float64
    (tests/parity/make_fixtures.py), and what its header promises. */
-#include "check.h"
+#include "in_f32.h"
 
 #include "api/latents.h"
 #include "api/model_internal.h"
 #include "motionmatcher/extractor.h"
 
 static const char prompt[] = "A dog is sitting in the snow.";
-
-static mm_context *context;
-static char *scratch;
-
-static int open_context(void **state)
-{
-    (void)state;
-    scratch = check_directory();
-    mm_options *options = check_options("context", "precision", "f32", NULL);
-    OK(mm_context_create(&context, options));
-    mm_options_free(&options);
-    return 0;
-}
-
-static int close_context(void **state)
-{
-    (void)state;
-    mm_context_free(&context);
-    check_remove(scratch);
-    return 0;
-}
 
 /* A committed model, its fixture, and the clip in it. */
 typedef struct subject {

@@ -1,33 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Training steps, sampling and inversion through the public handles, against PyTorch in float64
    (tests/parity/make_fixtures.py). */
-#include "check.h"
+#include "in_f32.h"
 
 #include "motionmatcher/sampler.h"
 #include "motionmatcher/trainer.h"
 
 #define PARITY FIXTURES "/parity/"
-
-static mm_context *context;
-static char *scratch;
-
-static int open_context(void **state)
-{
-    (void)state;
-    scratch = check_directory();
-    mm_options *options = check_options("context", "precision", "f32", NULL);
-    OK(mm_context_create(&context, options));
-    mm_options_free(&options);
-    return 0;
-}
-
-static int close_context(void **state)
-{
-    (void)state;
-    mm_context_free(&context);
-    check_remove(scratch);
-    return 0;
-}
 
 static mm_model *open_model(const char *name)
 {

@@ -39,12 +39,30 @@ static mm_status set(mm_options *options, const char *const (*values)[2])
     return status;
 }
 
-static mm_status open_model(mm_context **context, mm_model **model)
+/* What every work begins with. */
+typedef struct subject {
+    mm_context *context;
+    mm_model *model;
+    mm_options *options;
+} subject;
+
+static mm_status open_subject(subject *s, const char *table, const char *const (*values)[2])
 {
-    mm_status status = mm_context_create(context, threads);
+    mm_status status = mm_options_create(&s->options, table);
     if (status == MM_OK)
-        status = mm_model_open(model, *context, FIXTURES "/quickstart-model");
+        status = set(s->options, values);
+    if (status == MM_OK)
+        status = mm_context_create(&s->context, threads);
+    if (status == MM_OK)
+        status = mm_model_open(&s->model, s->context, FIXTURES "/quickstart-model");
     return status;
+}
+
+static void close_subject(subject *s)
+{
+    mm_model_free(&s->model);
+    mm_context_free(&s->context);
+    mm_options_free(&s->options);
 }
 
 static mm_status run_training(mm_model *model, mm_options *options, mm_trainer **trainer)
@@ -76,26 +94,18 @@ static mm_status train(void)
                                             {"seed", "1"},
                                             {"validation_every", "1"},
                                             {NULL, NULL}};
-    mm_context *context = NULL;
-    mm_model *model = NULL;
-    mm_options *options = NULL;
+    subject s = {0};
     mm_trainer *trainer = NULL;
     char run[64];
     static int count;
     snprintf(run, sizeof(run), "%s/run-%d", scratch, count++);
-    mm_status status = mm_options_create(&options, "train");
+    mm_status status = open_subject(&s, "train", values);
     if (status == MM_OK)
-        status = set(options, values);
+        status = mm_options_set(s.options, "output_dir", run, MM_SOURCE_SET);
     if (status == MM_OK)
-        status = mm_options_set(options, "output_dir", run, MM_SOURCE_SET);
-    if (status == MM_OK)
-        status = open_model(&context, &model);
-    if (status == MM_OK)
-        status = run_training(model, options, &trainer);
+        status = run_training(s.model, s.options, &trainer);
     mm_trainer_free(&trainer);
-    mm_model_free(&model);
-    mm_context_free(&context);
-    mm_options_free(&options);
+    close_subject(&s);
     return status;
 }
 
@@ -105,30 +115,22 @@ static mm_status sample(void)
         {"width", "16"}, {"height", "16"},          {"num_frames", "2"},
         {"seed", "1"},   {"num_steps", "1"},        {"prompt", "a test"},
         {"fps", "8"},    {"negative_prompt", "no"}, {NULL, NULL}};
-    mm_context *context = NULL;
-    mm_model *model = NULL;
-    mm_options *options = NULL;
+    subject s = {0};
     mm_sampler *sampler = NULL;
     mm_video *video = NULL;
     char latents[64];
     snprintf(latents, sizeof(latents), "%s/latents.safetensors", scratch);
-    mm_status status = mm_options_create(&options, "sample");
+    mm_status status = open_subject(&s, "sample", values);
     if (status == MM_OK)
-        status = set(options, values);
+        status = mm_options_set(s.options, "save_latents", latents, MM_SOURCE_SET);
     if (status == MM_OK)
-        status = mm_options_set(options, "save_latents", latents, MM_SOURCE_SET);
-    if (status == MM_OK)
-        status = open_model(&context, &model);
-    if (status == MM_OK)
-        status = mm_sampler_create(&sampler, model, options);
+        status = mm_sampler_create(&sampler, s.model, s.options);
     if (status == MM_OK)
         status = mm_sampler_run(sampler, &video);
     assert_int_equal(video != NULL, status == MM_OK);
     mm_video_free(&video);
     mm_sampler_free(&sampler);
-    mm_model_free(&model);
-    mm_context_free(&context);
-    mm_options_free(&options);
+    close_subject(&s);
     return status;
 }
 
@@ -153,27 +155,19 @@ static mm_status look(void)
                                             {"num_frames", "2"}, {"timestep", "10"},
                                             {"seed", "1"},       {"spatial_scale_factor", "2"},
                                             {NULL, NULL}};
-    mm_context *context = NULL;
-    mm_model *model = NULL;
-    mm_options *options = NULL;
+    subject s = {0};
     mm_extractor *extractor = NULL;
     char file[64];
     snprintf(file, sizeof(file), "%s/features.safetensors", scratch);
-    mm_status status = mm_options_create(&options, "features");
+    mm_status status = open_subject(&s, "features", values);
     if (status == MM_OK)
-        status = set(options, values);
-    if (status == MM_OK)
-        status = open_model(&context, &model);
-    if (status == MM_OK)
-        status = mm_extractor_create(&extractor, model, options);
+        status = mm_extractor_create(&extractor, s.model, s.options);
     if (status == MM_OK)
         status = run_extractor(extractor);
     if (status == MM_OK)
         status = mm_extractor_write(extractor, file);
     mm_extractor_free(&extractor);
-    mm_model_free(&model);
-    mm_context_free(&context);
-    mm_options_free(&options);
+    close_subject(&s);
     return status;
 }
 
