@@ -144,7 +144,6 @@ class Check:
             stored = {"trained": want.float().contiguous()}
             save_file(stored, self.lora / "trained-output.safetensors")
 
-
     def drawn(self, write):
         """diffusers in f64 by the recipe, mm-infer in f32."""
         generator = torch.Generator().manual_seed(7)
