@@ -360,11 +360,16 @@ static mm_status place_tensors(const header *h, size_t first, uint64_t data, uin
     for (size_t i = first; i < file->count; i++) {
         mm_tensor_record *record = &file->records[i];
         uint64_t bytes = record_bytes(record);
-        if (record->storage != next || bytes > data_bytes - next)
+        if (record->storage == next && bytes > data_bytes - next)
             return mm_fail(h->error, MM_ERR_INPUT,
-                           "%s: tensor \"%s\" begins at %llu, must begin at %llu and end by %llu",
-                           h->path, record->info.name, (unsigned long long)record->storage,
-                           (unsigned long long)next, (unsigned long long)data_bytes);
+                           "%s: cut short: tensor \"%s\" needs %llu bytes more than there are",
+                           h->path, record->info.name,
+                           (unsigned long long)(bytes - (data_bytes - next)));
+        if (record->storage != next)
+            return mm_fail(h->error, MM_ERR_INPUT,
+                           "%s: tensor \"%s\" begins at %llu, must begin at %llu", h->path,
+                           record->info.name, (unsigned long long)record->storage,
+                           (unsigned long long)next);
         record->storage += data;
         next += bytes;
     }
