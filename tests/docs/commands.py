@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Runs the commands of the documents, block by block as documents.py says, in a scratch folder for
 each document: with the tools that were just built, small models in place of large ones, and sizes
-and numbers of steps that take no time. As they are written the commands have to pass --print-config, so
-that every option and value in a document exists.
+and numbers of steps that take no time. As they are written the commands have to pass
+--print-config, so that every option and value in a document exists.
 
 usage: commands.py SOURCE_DIR TOOLS_DIR [TRACKER_TEST]
 TRACKER_TEST: the program that writes a small tracker's weights, in builds with a tracker"""
@@ -14,19 +14,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import unittest
 
-from documents import LANGUAGES, anchors_of, blocks_of, links_of
+from documents import LANGUAGES, anchors_of, blocks_of, documents_of, links_of
 
 SOURCE, TOOLS = (pathlib.Path(argument).resolve() for argument in sys.argv[1:3])
 TRACKER = sys.argv[3] if len(sys.argv) > 3 else None
 FIXTURES = SOURCE / "tests" / "fixtures"
+DOCUMENTS = documents_of(SOURCE)
 BLOCK_SECONDS = 120
-
-DOCUMENTS = [path.relative_to(SOURCE) for path in
-             [SOURCE / "README.md", SOURCE / "CONTRIBUTING.md",
-              *sorted((SOURCE / "docs").glob("*.md")), SOURCE / "models/demo/README.md",
-              SOURCE / "bench/claims/README.md", SOURCE / "bindings/python/README.md"]]
 
 # What the documents name and a checkout does not have.
 STAND_INS = {
@@ -35,6 +32,7 @@ STAND_INS = {
     "clip-vit-base-patch32": "tests/fixtures/evaluation/clip",
     "ImageReward": "tests/fixtures/evaluation/image-reward",
     "config_dog.yaml": "tests/fixtures/run-configs/reference.yaml",
+    "adapter": "tests/fixtures/lora/adapter",
     "400_unet.pt": "tests/fixtures/lora/temporal.pt",
     "pan.safetensors": "tests/fixtures/lora/trained.safetensors",
     "dog.mp4": "examples/reference.mp4",
@@ -46,6 +44,8 @@ STAND_INS = {
     "results/ours/snow/a.mp4": "examples/reference.mp4",
     "results/ours/dance/a.mp4": "examples/reference.mp4",
 }
+# For documents that train nothing themselves.
+RUN = {"run/checkpoint-400/lora.safetensors": "tests/fixtures/lora/trained.safetensors"}
 PAIRS = """pair,reference,prompt
 snow,clips/lion.mp4,"A lion is running, seen from the side."
 dance,clips/dog.mp4,A robot is dancing.
@@ -69,7 +69,8 @@ tool, arguments, small = {tool!r}, sys.argv[1:], {small!r}
 command = " ".join([{name!r}, *arguments[:{name!r} == "mm-eval"]])
 given = [] if "AS_WRITTEN" in os.environ else small.get(command, "").split()
 # The last of so few steps.
-arguments = [re.sub("run/checkpoint-[0-9]+", "run/checkpoint-2", a) for a in arguments]
+arguments = [a if os.path.exists(a) else re.sub("run/checkpoint-[0-9]+", "run/checkpoint-2", a)
+             for a in arguments]
 if "--checkpoint-index" in arguments:
     arguments[arguments.index("--checkpoint-index") + 1] = "2"
 if given and "--resume" not in arguments and "--replay" not in arguments:
@@ -82,6 +83,8 @@ if any(argument.startswith("--tracker-model") for argument in arguments):
     arguments += {tracks!r}.split()
 if "--image-reward-model" in arguments:
     arguments += ["--vision-heads", "4"]
+if arguments: # threads wait actively for each other, which on a busy machine costs most of all
+    arguments += ["--threads", "1"]
 sys.exit(subprocess.run([tool, *arguments]).returncode)
 """
 
@@ -97,21 +100,29 @@ def has_stand_in(block):
 class Scratch:
     """A folder that looks like a checkout after a build, with what the documents name."""
 
-    def __init__(self, path):
+    def __init__(self, path, blocks):
         self.path = path
-        for part in ("examples", "models/demo", "bench", "bindings", "docs"):
-            shutil.copytree(SOURCE / part, path / part, dirs_exist_ok=True,
-                            ignore=shutil.ignore_patterns("__pycache__", "training"))
+        self._copy_checkout()
         self._wrap_tools()
-        for name, target in STAND_INS.items():
-            (path / name).parent.mkdir(parents=True, exist_ok=True)
-            copy = shutil.copytree if (SOURCE / target).is_dir() else shutil.copy
-            copy(SOURCE / target, path / name)
+        trains = any("mm-train" in line for block in blocks for line in block.lines)
+        for name, target in (STAND_INS if trains else {**STAND_INS, **RUN}).items():
+            self._stand_in(path / name, SOURCE / target)
         (path / "out/lion.json").write_text('{"prompt": "A lion is sitting."}')
         (path / "pairs.csv").write_text(PAIRS)
         if TRACKER:
             subprocess.run([TRACKER, path], check=True, stdout=subprocess.DEVNULL)
             (path / "narrow.safetensors").rename(path / "scaled_offline.pth")
+
+    def _copy_checkout(self):
+        for part in ("examples", "models/demo", "bench", "bindings", "docs"):
+            shutil.copytree(SOURCE / part, self.path / part, dirs_exist_ok=True,
+                            ignore=shutil.ignore_patterns("__pycache__", "training"))
+
+    @staticmethod
+    def _stand_in(path, target):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        copy = shutil.copytree if target.is_dir() else shutil.copy
+        copy(target, path)
 
     def _wrap_tools(self):
         folder = self.path / "build" / "tools"
@@ -160,7 +171,7 @@ class Documents(unittest.TestCase):
 
     def run_all(self, blocks):
         with tempfile.TemporaryDirectory() as directory:
-            scratch = Scratch(pathlib.Path(directory))
+            scratch = Scratch(pathlib.Path(directory), blocks)
             for block in blocks:
                 with self.subTest(block.place):
                     self.run_block(scratch, block)
@@ -179,7 +190,7 @@ class Documents(unittest.TestCase):
                 with self.subTest(block.place):
                     self.assertIn(block.language, LANGUAGES)
                     if block.language == "python":
-                        compile("\n".join(block.lines), block.place, "exec")
+                        compile(textwrap.dedent("\n".join(block.lines)), block.place, "exec")
 
     def test_links_lead_somewhere(self):
         for document in DOCUMENTS:

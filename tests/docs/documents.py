@@ -53,6 +53,14 @@ class Block:
         return re.search(r".*?\n.*?".join(wanted), output, re.S) is not None
 
 
+def documents_of(source):
+    """Their paths below the checkout's."""
+    return [pathlib.Path("README.md"), pathlib.Path("CONTRIBUTING.md"),
+            *(path.relative_to(source) for path in sorted((source / "docs").glob("*.md"))),
+            *(pathlib.Path(folder, "README.md") for folder in
+              ("models/demo", "bench/claims", "bindings/python"))]
+
+
 def blocks_of(source, document):
     """The fenced blocks; indented ones are an error, since nobody would run them."""
     found, block, before = [], None, ""
@@ -80,6 +88,10 @@ def _attach_outputs(path, blocks):
         between = lines[first.line + len(first.lines) + 1:second.line - 1]
         if first.language == "sh" and second.info == "text" and not "".join(between).strip():
             first.output = second.lines
+
+
+def inline_code_of(text):
+    return re.findall(r"`([^`\n]+)`", re.sub(r"(?ms)^```.*?^```$", "", text))
 
 
 def links_of(text):

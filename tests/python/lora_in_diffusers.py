@@ -23,8 +23,8 @@ QUICK = ["--width", "40", "--height", "24", "--num-frames", "3", "--num-steps", 
 
 
 def commands(program):
-    text = PAGE.replace("\\\n", " ")
-    return [shlex.split(line) for line in re.findall(r"(?m)^    (\S.*)$", text)
+    blocks = re.findall(r"(?ms)^```sh[^\n]*\n(.*?)^```$", PAGE.replace("\\\n", " "))
+    return [shlex.split(line) for block in blocks for line in block.splitlines()
             if line.startswith(program)]
 
 
