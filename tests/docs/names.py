@@ -80,6 +80,16 @@ class Names(unittest.TestCase):
                                 f"{document}: {path}")
         self.assertGreater(count, 20)
 
+    def test_method(self):
+        """The functions that compute the paper's equations are in the files named."""
+        text = (SOURCE / "docs" / "method.md").read_text(encoding="utf-8")
+        pairs = re.findall(r"((?:`\w+`(?:, )?)+) in `([\w/]+\.c)`", text)
+        self.assertGreater(len(pairs), 3)
+        for names, path in pairs:
+            code = (SOURCE / "libmotionmatcher" / path).read_text(encoding="utf-8")
+            for name in re.findall(r"\w+", names):
+                self.assertTrue(re.search(rf"\b{name}\(", code), f"{path}: {name}")
+
 
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1])
