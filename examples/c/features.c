@@ -73,7 +73,8 @@ static int write_picture(const heat *h, int64_t frame, const char *prefix)
     fprintf(file, "P5\n%d %d\n255\n", (int)h->width * SCALE, (int)h->height * SCALE);
     for (int64_t y = 0; y < h->height * SCALE; y++) {
         for (int64_t x = 0; x < h->width * SCALE; x++)
-            fputc((int)(255.0f * (at(h, frame, y / SCALE, x / SCALE) - h->low) / range), file);
+            fputc((int)(255.0f * (at(h, frame, y / SCALE, x / SCALE) - h->low) / range + 0.5f),
+                  file);
     }
     return fclose(file) != 0;
 }

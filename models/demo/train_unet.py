@@ -23,6 +23,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 import clips
 import frame_code
+import look_alikes
 import words
 
 CLIP_COUNT = 5000
@@ -40,6 +41,7 @@ LEARNING_RATE = 1.2e-3
 CLIPS = 8  # of a step; from step IMAGES_FROM on, half of them give way to as much work on images
 IMAGES_FROM, IMAGES, IMAGE_TIMESTEPS = 2900, 64, (300, 1000)
 CODE_FROM, CODE_WEIGHT = 4200, 0.1  # frame_code.py
+PAIRS_FROM, PAIRS_WEIGHT = 5150, 0.01  # look_alikes.py; half as many images, each denoised twice
 TEXTURED_SHARE, LIGHT_SHARE = 0.25, 0.15  # of the clips; the others have a plain background
 WARM_UP, COOL_DOWN, EMPTY_PROMPTS, EMA = 100, 0.2, 0.1, 0.999
 SAVE_EVERY = 50
@@ -140,32 +142,41 @@ def new_text_encoder(tokenizer):
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id, **TEXT))
 
 
-def loss_of(models, scheduler, latents, tokens, mine, low=0, high=1000):
-    """v-prediction loss at timesteps spread evenly over the batch, of which `mine` is computed;
-    its mean at timesteps from 500 on and below."""
-    unet, text_encoder = models
+def noised(scheduler, latents, mine, low=0, high=1000):
+    """The part `mine` of a batch at timesteps spread evenly over the batch, its velocities and
+    timesteps."""
     count = len(latents)
     spread = (torch.randperm(count) + torch.rand(count)) / count
     timesteps = (low + spread * (high - low)).long()[mine]
     noise, latents = torch.randn_like(latents)[mine], latents[mine]
-    noised = scheduler.add_noise(latents, noise, timesteps)
-    target = scheduler.get_velocity(latents, noise, timesteps)
+    return (scheduler.add_noise(latents, noise, timesteps),
+            scheduler.get_velocity(latents, noise, timesteps), timesteps)
+
+
+def errors_of(models, batch, tokens):
+    """v-prediction error of each item of a batch from `noised`."""
+    unet, text_encoder = models
+    latents, velocities, timesteps = batch
     with torch.autocast("cpu", torch.bfloat16):
-        context = text_encoder(tokens[mine]).last_hidden_state
-        predicted = unet(noised, timesteps, context).sample
-    error = (predicted.float() - target).square().mean(dim=(1, 2, 3, 4))
+        context = text_encoder(tokens).last_hidden_state
+        predicted = unet(latents, timesteps, context).sample
+    return (predicted.float() - velocities).square().mean(dim=(1, 2, 3, 4))
+
+
+def early_and_late(errors, timesteps):
+    """Mean error at timesteps from 500 on and below."""
     early = timesteps >= 500
-    return error.mean(), [error[mask].mean().item() if mask.any() else 0
-                          for mask in (early, ~early)]
+    return [errors[mask].mean().item() if mask.any() else 0 for mask in (early, ~early)]
 
 
 class Trainer:
     """One of the workers, which share the batch and average their gradients."""
 
-    def __init__(self, work, models, scheduler):
+    def __init__(self, work, models, scheduler, tokenizer):
         self.path, self.models, self.scheduler = work / "unet.pt", models, scheduler
         self.modules = torch.nn.ModuleList(models)
         self.code = frame_code.FrameCode(models[0])
+        self.other_words = look_alikes.other_words(tokenizer)
         self.average = [p.detach().clone() for p in self.modules.parameters()]
         self.optimizer = torch.optim.AdamW(self.modules.parameters(), LEARNING_RATE,
                                            weight_decay=1e-2)
@@ -203,18 +214,33 @@ class Trainer:
     def gradients(self, data, step):
         """Adds up the gradients of the step's clips and images; returns the clips' losses."""
         mixed = step >= IMAGES_FROM
-        count = CLIPS // 2 if mixed else CLIPS
         mine = slice(dist.get_rank(), None, dist.get_world_size())
         torch.manual_seed(step)
+        latents, tokens = data.batch(step, CLIPS // 2 if mixed else CLIPS)
         self.code.watch()
-        loss, parts = loss_of(self.models, self.scheduler, *data.batch(step, count), mine)
+        batch = noised(self.scheduler, latents, mine)
+        errors = errors_of(self.models, batch, tokens[mine])
         code = self.code.loss()
-        (loss + (CODE_WEIGHT if step >= CODE_FROM else 0) * code).backward()
-        if mixed:
-            images, _ = loss_of(self.models, self.scheduler, *data.images(step, IMAGES), mine,
-                                *IMAGE_TIMESTEPS)
+        (errors.mean() + (CODE_WEIGHT if step >= CODE_FROM else 0) * code).backward()
+        images = self.image_gradients(data, step, mine) if mixed else (0, 0)
+        return [errors.mean().item(), *early_and_late(errors, batch[2]), images[0], code.item(),
+                images[1]]
+
+    def image_gradients(self, data, step, mine):
+        """Returns the losses of images and of pairs."""
+        paired = step >= PAIRS_FROM
+        latents, tokens = data.images(step, IMAGES // 2 if paired else IMAGES)
+        batch, tokens = noised(self.scheduler, latents, mine, *IMAGE_TIMESTEPS), tokens[mine]
+        if not paired:
+            images = errors_of(self.models, batch, tokens).mean()
             images.backward()
-        return [loss.item(), *parts, images.item() if mixed else 0, code.item()]
+            return images.item(), 0
+        errors = errors_of(self.models, [torch.cat([part, part]) for part in batch],
+                           torch.cat([tokens, self.other_words[tokens]]))
+        right, wrong = errors.chunk(2)
+        pairs = look_alikes.loss(right, wrong, batch[2])
+        (right.mean() + PAIRS_WEIGHT * pairs).backward()
+        return right.mean().item(), pairs.item()
 
     def step(self, data, step, rate):
         self.optimizer.zero_grad()
@@ -277,7 +303,7 @@ def work(rank, arguments, meeting_point):
     tokenizer = CLIPTokenizer.from_pretrained(arguments.work / "model" / "tokenizer")
     data = Data(arguments.work, tokenizer)
     trainer = Trainer(arguments.work, (new_unet(), new_text_encoder(tokenizer)),
-                      DDIMScheduler(**SCHEDULER))
+                      DDIMScheduler(**SCHEDULER), tokenizer)
     with open(arguments.work / "unet.csv", "a", newline="") as file:
         def log(row):
             csv.writer(file).writerow(row)
@@ -290,7 +316,7 @@ def work(rank, arguments, meeting_point):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--work", type=pathlib.Path, required=True, help="folder of checkpoints")
-    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=6200)
     parser.add_argument("--workers", type=int, choices=(1, 2, 4, 8), default=2,
                         help="processes that share each batch")
     parser.add_argument("--threads", type=int, default=1, help="threads of each")
