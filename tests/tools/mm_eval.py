@@ -9,7 +9,7 @@ import sys
 import zipfile
 
 TOOLS = pathlib.Path(sys.argv[1]).resolve()
-REWARD = pathlib.Path(sys.argv[2]).resolve() / "evaluation" / "image-reward"
+EVALUATION = pathlib.Path(sys.argv[2]).resolve() / "evaluation"
 
 
 def run(command, *arguments, code=0):
@@ -26,10 +26,18 @@ def events(done, kind=None):
     return [event for event in found if kind in (None, event["event"])]
 
 
+def spoil_clip_model(folder):
+    """A copy of the CLIP model whose last number is a NaN."""
+    shutil.copytree(EVALUATION / "clip", folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-2] + b"\x00\x7e")
+    return folder
+
+
 def spoil_reward_model(folder):
     """A copy of the ImageReward model, of whose last tensor every number is a NaN."""
-    shutil.copytree(REWARD, folder)
-    with zipfile.ZipFile(REWARD / "ImageReward.pt") as archive:
+    shutil.copytree(EVALUATION / "image-reward", folder)
+    with zipfile.ZipFile(folder / "ImageReward.pt") as archive:
         parts = {info.filename: archive.read(info) for info in archive.infolist()}
     tensors = [name for name in parts if re.search(r"/data/\d+$", name)]
     last = max(tensors, key=lambda name: int(name.rsplit("/", 1)[1]))

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import unittest
 
-from mm_eval import TOOLS, events, run, spoil_reward_model
+from mm_eval import TOOLS, events, run, spoil_clip_model, spoil_reward_model
 
 FIXTURES = pathlib.Path(sys.argv[2]).resolve()
 WRITER = sys.argv[4] if len(sys.argv) > 4 else None
@@ -316,10 +316,7 @@ class BadInput(unittest.TestCase):
         self.assertIn("\ufffd\ufffd.avi", page.text)
 
     def test_nothing_is_finite(self):
-        model = PATH / "not-finite"
-        shutil.copytree(CLIP, model)
-        weights = model / "model.safetensors"
-        weights.write_bytes(weights.read_bytes()[:-2] + b"\x00\x7e")
+        model = spoil_clip_model(PATH / "not-finite")
         self.refuse(7, ".avi", models=("--clip-model", model))
 
     def test_what_was_scored_before_a_failure_is_kept(self):

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import unittest
 
-from mm_eval import events, run, spoil_reward_model
+from mm_eval import events, run, spoil_clip_model, spoil_reward_model
 
 FIXTURES = pathlib.Path(sys.argv[2]).resolve()
 EVALUATION = FIXTURES / "evaluation"
@@ -131,10 +131,7 @@ class Scores(unittest.TestCase):
         self.assertIn("too long", clip_scores(MOVING, "--prompt", "snow " * 90).stderr)
 
     def test_figures_that_are_not_finite(self):
-        model = PATH / "not-finite"
-        shutil.copytree(CLIP, model)
-        weights = model / "model.safetensors"
-        weights.write_bytes(weights.read_bytes()[:-2] + b"\x00\x7e")
+        model = spoil_clip_model(PATH / "not-finite")
         done = run("clip-scores", "--clip-model", model, MOVING, *PROMPT, code=7)
         self.assertIn("moving.mkv", done.stderr)
         model = spoil_reward_model(PATH / "not-finite-either")

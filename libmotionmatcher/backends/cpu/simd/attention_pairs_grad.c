@@ -196,7 +196,7 @@ static void differentiate_tile(const gradient_job *job, const mm_attention_tile 
         mm_key_block block = block_at(tile, first);
         for (int64_t lane = 0; lane < l->lanes; lane += MM_LANES)
             pack_columns(tile, block, lane);
-        mm_pairs_accumulate(tile, block, tile->job->layout.key_pairs);
+        mm_pairs_accumulate(tile, block, l->key_pairs);
         if (!l->key_slope)
             continue;
         add_to_keys(tile, block, l->slope_rows, l->query_pairs, l->key_slope);
