@@ -22,8 +22,8 @@ from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 import clips
-import frame_code
 import look_alikes
+import position_code
 import words
 
 CLIP_COUNT = 5000
@@ -40,7 +40,7 @@ SCHEDULER = dict(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.0
 LEARNING_RATE = 1.2e-3
 CLIPS = 8  # of a step; from step IMAGES_FROM on, half of them give way to as much work on images
 IMAGES_FROM, IMAGES, IMAGE_TIMESTEPS = 2900, 64, (300, 1000)
-CODE_FROM, CODE_WEIGHT = 4200, 0.1  # frame_code.py
+FRAME_FROM, PLACE_FROM, CODE_WEIGHT = 4200, 6200, 0.1  # position_code.py
 PAIRS_FROM, PAIRS_WEIGHT = 5150, 0.01  # look_alikes.py; half as many images, each denoised twice
 TEXTURED_SHARE, LIGHT_SHARE = 0.25, 0.15  # of the clips; the others have a plain background
 WARM_UP, COOL_DOWN, EMPTY_PROMPTS, EMA = 100, 0.2, 0.1, 0.999
@@ -175,7 +175,7 @@ class Trainer:
     def __init__(self, work, models, scheduler, tokenizer):
         self.path, self.models, self.scheduler = work / "unet.pt", models, scheduler
         self.modules = torch.nn.ModuleList(models)
-        self.code = frame_code.FrameCode(models[0])
+        self.code = position_code.PositionCode(models[0])
         self.other_words = look_alikes.other_words(tokenizer)
         self.average = [p.detach().clone() for p in self.modules.parameters()]
         self.optimizer = torch.optim.AdamW(self.modules.parameters(), LEARNING_RATE,
@@ -220,11 +220,12 @@ class Trainer:
         self.code.watch()
         batch = noised(self.scheduler, latents, mine)
         errors = errors_of(self.models, batch, tokens[mine])
-        code = self.code.loss()
-        (errors.mean() + (CODE_WEIGHT if step >= CODE_FROM else 0) * code).backward()
+        codes = self.code.losses()
+        counted = torch.tensor([step >= FRAME_FROM, step >= PLACE_FROM])
+        (errors.mean() + CODE_WEIGHT * (codes * counted).sum()).backward()
         images = self.image_gradients(data, step, mine) if mixed else (0, 0)
-        return [errors.mean().item(), *early_and_late(errors, batch[2]), images[0], code.item(),
-                images[1]]
+        return [errors.mean().item(), *early_and_late(errors, batch[2]), images[0],
+                codes[0].item(), images[1], codes[1].item()]
 
     def image_gradients(self, data, step, mine):
         """Returns the losses of images and of pairs."""
