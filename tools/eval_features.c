@@ -85,8 +85,8 @@ const cli_command eval_features = {
     .name = "features",
     .help = "writes a video's motion features, as tensors and as pictures",
     .tool = {.name = "mm-eval",
-             .usage = "mm-eval features VIDEO --model DIR --prompt TEXT --timestep T --output FILE "
-                      "[options]",
+             .usage = "mm-eval features VIDEO --model DIR --timestep T [--prompt TEXT] "
+                      "--output FILE|--pictures DIR [options]",
              .summary =
                  "Writes what the method compares: where each word is seen (cross-attention) "
                  "and\nhow the frames relate (temporal self-attention) in a video with noise "

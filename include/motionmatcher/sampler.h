@@ -19,8 +19,9 @@ extern "C" {
 typedef struct mm_sampler mm_sampler;
 
 /**
- * Completes options of table "sample" from a training run named by checkpoint_folder: model,
- * noise_prior, min_timestep. Values that were set stand.
+ * Completes options of table "sample" from a training run named by checkpoint_folder: model, width,
+ * height and num_frames as the run has them, checkpoint_index (the newest), and noise_prior 0.3.
+ * Values that were set stand.
  * @return MM_OK, also without a checkpoint_folder; MM_ERR_INPUT: no run or checkpoint there;
  *         MM_ERR_USAGE: no model in either; MM_ERR_MEMORY.
  */

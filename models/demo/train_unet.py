@@ -317,7 +317,7 @@ def work(rank, arguments, meeting_point):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--work", type=pathlib.Path, required=True, help="folder of checkpoints")
-    parser.add_argument("--steps", type=int, default=6200)
+    parser.add_argument("--steps", type=int, default=7400)
     parser.add_argument("--workers", type=int, choices=(1, 2, 4, 8), default=2,
                         help="processes that share each batch")
     parser.add_argument("--threads", type=int, default=1, help="threads of each")
