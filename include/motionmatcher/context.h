@@ -52,14 +52,16 @@ typedef void (*mm_log_callback)(void *user, int32_t level, const char *message);
 #define MM_EVENT_SUBSTEP 6 /**< the same for an inversion or a validation sample, without loss */
 
 /**
- * What happens, for programs. Fields that a kind does not name hold nothing of use; ignore kinds
+ * What happens, for programs. Numbers that a kind does not name hold nothing of use; ignore kinds
  * that are not known.
  *
  * A step is an optimizer step of a trainer, a sampling step of a sampler, and a video of an
  * evaluator or a retriever (of a retriever that tracks points, twice a video). A substep is also an
- * iteration of the tracker. The plan comes before any of them, a stage before its steps, a
- * network's weights before the first step that needs them, and an output when the file is whole
- * under its name.
+ * iteration of the tracker. Trainer and retriever report their plan before any of them, the others
+ * where their function for the plan is called. A stage comes before its steps, a network's weights
+ * before the first step that needs them (not again while they stay in memory), and an output when
+ * what path names, a file or a checkpoint's directory, is whole. A run reports videos, checkpoints
+ * and the files that its options name.
  */
 typedef struct mm_event {
     uint32_t struct_size;        /**< set by the library; fields beyond it are not there */
@@ -69,8 +71,8 @@ typedef struct mm_event {
     double seconds;              /**< that it took */
     double loss;                 /**< training only, else NaN */
     uint64_t peak_bytes;         /**< resident high-water mark of the process */
-    uint64_t planned_peak_bytes; /**< of everything the context has planned */
-    const char *path;            /**< valid during the call; NULL unless a file was written */
+    uint64_t planned_peak_bytes; /**< of all plans, with what was held before them */
+    const char *path;            /**< valid during the call; NULL unless something was written */
     const char *text;            /**< valid during the call; may be NULL */
     int64_t timestep;            /**< of a training step; else -1 */
     double loss_spatial;         /**< the cross-attention loss, weighted; NaN as loss is */
@@ -101,8 +103,9 @@ typedef int32_t (*mm_event_callback)(void *user, const mm_event *event);
  *
  * @param out     receives the handle; NULL on failure.
  * @param options of table "context", copied; NULL for defaults.
- * @return MM_OK; MM_ERR_USAGE: options of another table, an unknown MM_CPU_MASK; MM_ERR_DEVICE: the
- * device is not available, or has no bf16; MM_ERR_UNSUPPORTED: precision f16; MM_ERR_MEMORY.
+ * @return MM_OK; MM_ERR_USAGE: options of another table, an unknown device or MM_CPU_MASK;
+ * MM_ERR_DEVICE: the device is not available, or has no bf16; MM_ERR_UNSUPPORTED: precision f16;
+ * MM_ERR_MEMORY.
  */
 MM_API mm_status mm_context_create(mm_context **out, const mm_options *options);
 /**
@@ -125,16 +128,18 @@ MM_API void mm_context_set_log(mm_context *context, mm_log_callback callback, vo
 MM_API void mm_context_set_events(mm_context *context, mm_event_callback callback, void *user);
 
 /**
- * Asks for an end after the step at hand, with its checkpoint. The call that is running returns
- * MM_ERR_CANCELLED if there was more to do; so does every later one, after one step at most, until
- * mm_context_resume(). Any thread, signal handlers and callbacks too.
+ * Asks for an end after the step at hand, with its checkpoint. The run that is going on returns
+ * MM_ERR_CANCELLED if there was more to do; so does every later run, of a trainer, a sampler, an
+ * extractor, an evaluator or a retriever, until mm_context_resume(). What takes no steps, such as
+ * making handles, encoding a clip and writing a file, works on. Any thread, signal handlers and
+ * callbacks too.
  */
 MM_API void mm_context_stop(mm_context *context);
 /**
  * Asks for an end within one node: one operation of a network, such as a product or a convolution.
  * The call that is running returns MM_ERR_CANCELLED and writes no checkpoint any more; files that
- * are there stay whole. Holds until mm_context_resume(). Any thread, signal handlers and callbacks
- * too.
+ * are there stay whole. Until mm_context_resume() every call that computes with a network does so.
+ * Any thread, signal handlers and callbacks too.
  */
 MM_API void mm_context_cancel(mm_context *context);
 /** Forgets mm_context_stop() and mm_context_cancel(), so that the context can be used again. */

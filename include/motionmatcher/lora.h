@@ -83,13 +83,14 @@ MM_API mm_status mm_lora_add_layer(mm_lora *lora, const char *path, const mm_ten
 /** Frees and sets *lora to NULL; accepts NULL and a pointer to NULL. */
 MM_API void mm_lora_free(mm_lora **lora);
 
-/** The format it was read from: "peft", "diffusers", "kohya" or "pt"; static. */
+/** The format it was read from: "peft", "diffusers", "kohya" or "pt"; "peft" where it was not read
+ * from a file; static. */
 MM_API const char *mm_lora_format(const mm_lora *lora);
 /** Number of adapted layers; 0 for NULL. */
 MM_API int64_t mm_lora_modules(const mm_lora *lora);
 /** The largest rank of a layer; 0 for NULL. */
 MM_API int64_t mm_lora_rank(const mm_lora *lora);
-/** Tensors in the file. */
+/** Tensors in the file, or as many as one would have. */
 MM_API int64_t mm_lora_tensors(const mm_lora *lora);
 /** Those of them that the layers hold, alphas included. */
 MM_API int64_t mm_lora_tensors_applied(const mm_lora *lora);
@@ -137,8 +138,8 @@ MM_API mm_status mm_lora_matrices(const mm_lora *lora, int64_t index, mm_tensor 
 /**
  * Multiplies what the LoRA adds. The factor goes into the numbers of the up matrices, so that every
  * program applies it; all matrices become f32 with alpha = rank.
- * @param factor finite; 1 changes no number.
- * @return MM_OK; MM_ERR_USAGE: a factor that is not finite, a list without names; MM_ERR_MEMORY
+ * @param factor from -1e6 to 1e6; 1 changes no number.
+ * @return MM_OK; MM_ERR_USAGE: a factor outside that range, a list without names; MM_ERR_MEMORY
  *         (then the LoRA is only good for being freed).
  */
 MM_API mm_status mm_lora_scale(mm_lora *lora, double factor);
@@ -149,9 +150,9 @@ MM_API mm_status mm_lora_scale(mm_lora *lora, double factor);
  * as it is. Metadata on which all agree is kept; of mm_min_timestep the lowest.
  * @param out     receives a handle of its own; NULL on failure.
  * @param loras   `count` handles, of one context; unchanged.
- * @param weights `count` finite factors.
+ * @param weights `count` factors from -1e6 to 1e6.
  * @param count   at least 1.
- * @return MM_OK; MM_ERR_USAGE: no LoRA, a weight that is not finite, a list without names;
+ * @return MM_OK; MM_ERR_USAGE: no LoRA, a weight outside that range, a list without names;
  *         MM_ERR_INPUT: layers of one name with different sides; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_lora_merge(mm_lora **out, const mm_lora *const *loras, const double *weights,

@@ -12,6 +12,11 @@
  * names are the same. The keys of the released MotionMatcher code's configuration files, with their
  * section ("train_data.width"), are further names of table "train".
  *
+ * An empty text is a value. What was set cannot be unset: make new options.
+ *
+ * Parameters: a function that makes its handle from others (create, open, decode) has `out` first,
+ * one that asks a handle for something has it last.
+ *
  * Thread-safety: one mm_options must not be used by two threads at a time.
  */
 #ifndef MOTIONMATCHER_OPTIONS_H
@@ -53,7 +58,8 @@ MM_API void mm_options_free(mm_options **options);
  * source, and replaces those of an earlier one.
  * @param source an MM_SOURCE_ value; a value of an earlier source than the present one is ignored.
  * @return MM_OK; MM_ERR_USAGE: unknown key (the message names the nearest), not a value of its
- * type, outside its range, not UTF-8; MM_ERR_UNSUPPORTED: a key of the released code that would
+ * type, outside its range, not UTF-8 (what fits only some models, such as a scale factor, is
+ * checked where the options are used); MM_ERR_UNSUPPORTED: a key of the released code that would
  *         change the result and is not implemented; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_options_set(mm_options *options, const char *key, const char *value,
@@ -74,7 +80,8 @@ MM_API int32_t mm_options_source(const mm_options *options, const char *key);
 /**
  * Reads a config file as MM_SOURCE_FILE: JSON with this table's names, or a MotionMatcher YAML
  * config unchanged. Keys of other tables are handed to `other` when that is given (may be NULL).
- * Keys about speed alone are named once through mm_options_notices().
+ * Keys about speed alone are named once through mm_options_notices(). On failure what was read
+ * before the fault stays set.
  * @return MM_OK; MM_ERR_INPUT: unreadable or malformed; MM_ERR_USAGE: an unknown key (the message
  *         names the nearest) or bad value; MM_ERR_UNSUPPORTED: a key that would change the result
  * and is not implemented; MM_ERR_MEMORY.
@@ -100,7 +107,7 @@ typedef struct mm_option_info {
     const char *name;     /**< as mm_options_set() takes it */
     const char *type;     /**< "flag", "integer", "real", "size", "text", "choice" or "list" */
     const char *fallback; /**< default as a text; "" for none */
-    const char *unit;     /**< unit, placeholder, or the words of a choice separated by '|' */
+    const char *unit;     /**< unit, placeholder, or the words to choose from, by '|' */
     const char *help;     /**< one line: what it does */
     double low;           /**< least value of a number */
     double high;          /**< largest value of a number */

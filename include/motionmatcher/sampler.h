@@ -21,14 +21,19 @@ typedef struct mm_sampler mm_sampler;
 /**
  * Completes options of table "sample" from a training run named by checkpoint_folder: model, width,
  * height and num_frames as the run has them, checkpoint_index (the newest), and noise_prior 0.3.
- * Values that were set stand.
- * @return MM_OK, also without a checkpoint_folder; MM_ERR_INPUT: no run or checkpoint there;
- *         MM_ERR_USAGE: no model in either; MM_ERR_MEMORY.
+ * Values that were set stand. mm_sampler_create() does not do this: without it a checkpoint_folder
+ * is a LoRA alone.
+ * @return MM_OK, also with a model and without a checkpoint_folder; MM_ERR_INPUT: no run or
+ *         checkpoint there; MM_ERR_USAGE: no model in either; MM_ERR_MEMORY. On failure some
+ * options may be completed.
  */
 MM_API mm_status mm_sampler_complete_options(mm_options *options);
 
 /**
- * Opens every LoRA, latents and reference that the options name and checks them against the model.
+ * Opens every LoRA and latents that the options name, and the reference where the start takes
+ * something of it, and checks them against the model. A prompt is needed, "" will do. save_latents
+ * and init_latents are safetensors with one tensor, "latents", [1, channels, frames, height,
+ * width].
  * @param out     receives the handle, which keeps the model alive; NULL on failure.
  * @param options of table "sample", copied.
  * @return MM_OK; MM_ERR_INPUT: a file is missing, damaged or for another model; MM_ERR_USAGE: sizes
@@ -49,7 +54,8 @@ MM_API mm_status mm_sampler_plan(mm_sampler *sampler);
  */
 MM_API mm_status mm_sampler_set_init_latents(mm_sampler *sampler, const mm_tensor *latents);
 /**
- * Draws all videos (repeat_num) and writes what the options name. A stop is honoured after the
+ * Draws all videos (repeat_num) and writes what the options name. Called again, it draws the same
+ * ones: the first has the option seed, each further one the next. A stop is honoured after the
  * step at hand.
  * @param out receives the last video, to be freed with mm_video_free(), or NULL with steps_only;
  *            may be NULL.

@@ -6,9 +6,10 @@
  * Every function that can fail returns an mm_status: MM_OK (0) or one of the negative values
  * below. A status is the negated exit code that the command-line tools end with, so a program
  * that wraps a tool and one that links the library see the same numbers. Each function names the
- * statuses to expect; take one that is not known for a failure. A handle that a failed call would
- * have made is NULL. The handles that were there before stay good: they can be used again and have
- * to be freed as ever.
+ * statuses to expect; take one that is not known for a failure. NULL for a parameter that is not
+ * said to take it is MM_ERR_USAGE, and getters then return 0, "" or NULL. A handle that a failed
+ * call would have made is NULL. The handles that were there before stay good: they can be used
+ * again and have to be freed as ever.
  */
 #ifndef MOTIONMATCHER_STATUS_H
 #define MOTIONMATCHER_STATUS_H

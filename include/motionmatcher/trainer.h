@@ -26,7 +26,9 @@ typedef struct mm_trainer mm_trainer;
  * Without one nothing is written. Where width, height or num_frames come from a stronger source
  * than the validation_ option of the same name, validation samples take the clip's.
  * @param out     receives the handle, which keeps the model alive; NULL on failure.
- * @param options of table "train", copied.
+ * @param options of table "train", copied. model, video and prompt are only written to the run's
+ *                config.json; set them, so that tools and mm_sampler_complete_options() find the
+ *                model again.
  * @return MM_OK; MM_ERR_USAGE: a setting that does not fit the model (sizes that are no multiple of
  * the VAE's factor, a scale without attention, validation samples that do not fit), or a directory
  * that already holds a run; MM_ERR_RUNTIME: the directory cannot be written; MM_ERR_MEMORY.
@@ -37,7 +39,7 @@ MM_API mm_status mm_trainer_create(mm_trainer **out, mm_model *model, const mm_o
  * Settles what follows from other options: samples have the size of the clip where that comes from
  * a stronger source. mm_trainer_create() does the same with its copy.
  * @param options of table "train".
- * @return MM_OK; MM_ERR_MEMORY.
+ * @return MM_OK; MM_ERR_USAGE: options of another table; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_trainer_complete_options(mm_options *options);
 
@@ -54,9 +56,11 @@ MM_API mm_status mm_trainer_load_options(mm_options *options, const char *direct
 /**
  * Goes on with the run in the options' output_dir from its newest whole checkpoint, or from step 1
  * where there is none.
- * @param options as mm_trainer_load_options() left them.
- * @return as mm_trainer_create(), and MM_ERR_INPUT: latents or checkpoints of another
- * configuration; MM_ERR_USAGE: the model's context computes in another precision than the run.
+ * @param options as mm_trainer_load_options() left them; steps may be changed. With fewer steps
+ *                than are done there is nothing to do.
+ * @return as mm_trainer_create(), and MM_ERR_INPUT: no run there, or latents of another
+ * configuration; MM_ERR_USAGE: no output_dir, settings that disagree with the run, the model's
+ * context computes in another precision than the run.
  */
 MM_API mm_status mm_trainer_resume(mm_trainer **out, mm_model *model, const mm_options *options);
 /** Cancels nothing and writes nothing: what was not saved is lost. Sets *trainer to NULL. */
@@ -72,21 +76,24 @@ MM_API mm_status mm_trainer_add_clip(mm_trainer *trainer, const mm_video *video,
 
 /**
  * The memory plan of the training step, without loading weights: reports MM_EVENT_PLAN.
- * @return MM_OK; MM_ERR_MEMORY: does not fit the budget, the message says the least that would.
+ * @return MM_OK; MM_ERR_MEMORY: does not fit the budget; the message says what needs how much.
  */
 MM_API mm_status mm_trainer_plan(mm_trainer *trainer);
 
 /**
  * Runs to the last step (no further than a stop that was asked for before): checkpoints,
- * metrics.jsonl and validation samples on the way.
- * @return MM_OK; MM_ERR_CANCELLED: after mm_context_stop() (the step was finished and a checkpoint
- *         written) or mm_context_cancel() (the last checkpoint stands); MM_ERR_NONFINITE names step
- *         and tensor; MM_ERR_RUNTIME: a file cannot be written; MM_ERR_MEMORY; MM_ERR_INPUT.
+ * metrics.jsonl and validation samples on the way. After MM_ERR_CANCELLED and mm_context_resume()
+ * it can be called again and goes on; after the last step it does nothing.
+ * @return MM_OK; MM_ERR_USAGE: there is no clip; MM_ERR_CANCELLED: after mm_context_stop() (the
+ * step was finished and a checkpoint written) or mm_context_cancel() (the last checkpoint stands);
+ * MM_ERR_NONFINITE names step and tensor; MM_ERR_RUNTIME: a file cannot be written; MM_ERR_MEMORY;
+ * MM_ERR_INPUT.
  */
 MM_API mm_status mm_trainer_run(mm_trainer *trainer);
 
 /**
- * The LoRA as it stands, with the metadata that a checkpoint has.
+ * The LoRA as it stands after the last whole step, with the metadata that a checkpoint has. Before
+ * the first step it adds nothing.
  * @param out receives a handle of its own, to be freed with mm_lora_free(), which later steps do
  * not change; NULL on failure.
  * @return MM_OK; MM_ERR_USAGE: NULL; MM_ERR_MEMORY.

@@ -120,7 +120,9 @@ static mm_status resume(mm_trainer **out, mm_model *model, const mm_options *opt
     MM_TRY(create(out, model, options, error));
     mm_trainer *t = *out;
     t->resumed = true;
-    mm_status status = mm_trainer_check_precision(t, error);
+    mm_status status = mm_trainer_check_settings(t, error);
+    if (status == MM_OK)
+        status = mm_trainer_check_precision(t, error);
     if (status == MM_OK)
         status = mm_checkpoint_load_newest(t->directory, &t->state, (uint64_t)t->config->seed,
                                            &model->context->logger, error);

@@ -323,9 +323,20 @@ static mm_status load_precision(mm_options *options, const char *directory, mm_e
     return status;
 }
 
+static const char *const may_differ[] = {"steps", "output_dir", NULL};
+
+mm_status mm_trainer_check_settings(const mm_trainer *t, mm_error *error)
+{
+    mm_options *stored = NULL;
+    mm_status status = read_config(&stored, NULL, t->directory, error);
+    if (status == MM_OK)
+        status = mm_options_check_agree(t->options, stored, may_differ, error);
+    mm_options_free(&stored);
+    return status;
+}
+
 static mm_status load_options(mm_options *options, const char *directory, mm_error *error)
 {
-    static const char *const may_differ[] = {"steps", "output_dir", NULL};
     mm_options *stored = NULL;
     mm_status status = read_config(&stored, NULL, directory, error);
     if (status == MM_OK)

@@ -51,6 +51,8 @@ mm_status mm_trainer_make_plan(mm_trainer *trainer, mm_error *error);
 mm_status mm_trainer_check_directory(const char *directory, mm_error *error);
 mm_status mm_trainer_write_directory(mm_trainer *trainer, mm_error *error);
 mm_status mm_trainer_write_config(mm_trainer *trainer, mm_error *error);
+/* MM_ERR_USAGE where the run has other settings than the trainer. */
+mm_status mm_trainer_check_settings(const mm_trainer *trainer, mm_error *error);
 /* MM_ERR_USAGE where the run computed in another precision than the context. */
 mm_status mm_trainer_check_precision(const mm_trainer *trainer, mm_error *error);
 mm_status mm_trainer_read_clips(mm_trainer *trainer, mm_error *error);

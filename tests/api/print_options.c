@@ -16,7 +16,8 @@ static const struct {
     {"features", "Motion features",
      "`mm_extractor_create()`, `mm_video_decode()`; `mm-eval features`"},
     {"evaluate", "Scores",
-     "`mm_evaluator_create()`; `mm-eval clip-scores`, `image-reward`, `motion-discrepancy`, `report`"},
+     "`mm_evaluator_create()`; `mm-eval clip-scores`, `image-reward`, `motion-discrepancy`, "
+     "`report`"},
     {"retrieve", "Retrieval", "`mm_retriever_create()`; `mm-eval retrieve`"},
 };
 
@@ -86,7 +87,8 @@ static int print_markdown(void)
            "A name is the same in C (`mm_options_set()`), in Python (a keyword), in JSON and YAML "
            "files,\nand on the command line (`--name value`, with `-` or `_`). The type \"size\" "
            "takes K, M and G\n(binary). A range belongs to its numbers. An empty default means "
-           "that there is no value. Where `seed` is not given,\nC and Python take 0; the tools choose one and print it.\n");
+           "that there is no value. Where `seed` is not given,\nC and Python take 0; the tools "
+           "choose one and print it.\n");
     for (size_t t = 0; t < TABLES; t++) {
         printf("\n## %s: table \"%s\"\n\nFor %s.\n\n| name | type | default | what it is |\n"
                "|---|---|---|---|\n",

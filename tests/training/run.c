@@ -224,6 +224,10 @@ static void test_resume_with_other_settings(void **state)
     mm_options_free(&options);
     options = check_options("train", "steps", "9", NULL);
     OK(mm_trainer_load_options(options, directory));
+    mm_trainer *trainer = NULL;
+    OK(mm_options_set(options, "rank", "5", MM_SOURCE_COMMAND_LINE));
+    FAILS(mm_trainer_resume(&trainer, model, options), MM_ERR_USAGE, "rank");
+    assert_null(trainer);
     mm_options_free(&options);
     options = check_options("train", NULL);
     FAILS(mm_trainer_load_options(options, scratch), MM_ERR_INPUT, "no run");
