@@ -107,7 +107,7 @@ typedef struct mm_option_info {
     const char *name;     /**< as mm_options_set() takes it */
     const char *type;     /**< "flag", "integer", "real", "size", "text", "choice" or "list" */
     const char *fallback; /**< default as a text; "" for none */
-    const char *unit;     /**< unit, placeholder, or the words to choose from, by '|' */
+    const char *unit;     /**< unit, kind of name ("file"), or the words to choose from, by '|' */
     const char *help;     /**< one line: what it does */
     double low;           /**< least value of a number */
     double high;          /**< largest value of a number */

@@ -7,14 +7,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import textwrap
 
 source = pathlib.Path(sys.argv[1])
 sys.path.insert(0, str(source / "tests" / "docs"))
 from documents import blocks_of  # noqa: E402
 
 # In tqdm's place, which need not be installed.
-BARS = '''
+BARS = '''\
 class tqdm:
     def __init__(self, total, desc):
         print("bar", desc, total)
@@ -32,7 +31,7 @@ with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
     shutil.copytree(source / "models" / "demo", folder / "models" / "demo")
     shutil.copy(source / "examples" / "reference.mp4", folder)
-    (folder / "tqdm.py").write_text(textwrap.dedent(BARS))
+    (folder / "tqdm.py").write_text(BARS)
     (folder / "page.py").write_text("\n".join(block.lines))
     done = subprocess.run([sys.executable, "page.py"], cwd=folder, text=True, capture_output=True,
                           check=False)  # fmt: skip

@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "backends/cpu/cpu.h"
+#include "base/file.h"
 #include "base/rng.h"
 #include "motion/features.h"
 #include "motion/objective.h"
@@ -39,21 +40,20 @@ static float *normals(mm_stream stream, size_t count)
 }
 
 #define RANDOM_MODEL FIXTURES "/quickstart-model"
-#define SCHEDULER "/scheduler/scheduler_config.json"
 
-static void open_model(subject *s, bool trained, mm_dtype precision)
+static void open_model(subject *s, const char *folder, mm_dtype precision)
 {
-    const char *folder = trained ? TRAINED_MODEL : RANDOM_MODEL;
+    char *scheduler = mm_path_join(folder, "scheduler/scheduler_config.json");
     must(mm_diffusion_model_open(&s->model, folder, precision, NULL, &error));
-    must(mm_scheduler_load(&s->scheduler,
-                           trained ? TRAINED_MODEL SCHEDULER : RANDOM_MODEL SCHEDULER, &error));
+    must(mm_scheduler_load(&s->scheduler, scheduler, &error));
+    mm_free(scheduler);
 }
 
-static void open_subject_of(subject *s, bool trained, mm_dtype precision)
+static void open_subject_of(subject *s, const char *folder, mm_dtype precision)
 {
     *s = (subject){0};
     must(mm_cpu_backend_create(&s->backend, 2, NULL, &error));
-    open_model(s, trained, precision);
+    open_model(s, folder, precision);
     must(mm_lora_set_create(&s->lora, &s->model.sites, 4, 1, NULL, &error));
     for (int32_t i = 0; i < s->lora.count; i++) {
         mm_rng rng = {3, MM_STREAM_LORA_INIT, (uint32_t)i};
@@ -80,7 +80,7 @@ static void open_subject_of(subject *s, bool trained, mm_dtype precision)
 
 static void open_subject(subject *s)
 {
-    open_subject_of(s, false, MM_F32);
+    open_subject_of(s, RANDOM_MODEL, MM_F32);
 }
 
 static void close_subject(subject *s)
@@ -141,7 +141,7 @@ static float *run(subject *s, mm_training_step *step, size_t *count)
 static void check_recomputation(mm_dtype precision)
 {
     subject s;
-    open_subject_of(&s, false, precision);
+    open_subject_of(&s, RANDOM_MODEL, precision);
     mm_training_step *roomy = make_step(&s, 0);
     mm_plan_summary all, less;
     size_t count;
@@ -202,7 +202,7 @@ static outcome run_trained_in(mm_dtype precision)
 {
     subject s;
     outcome o;
-    open_subject_of(&s, true, precision);
+    open_subject_of(&s, TRAINED_MODEL, precision);
     shrink_lora(&s.lora);
     mm_training_step *step = make_step_with(&s, false, 0);
     o.gradients = run(&s, step, &o.gradient_count);
