@@ -94,7 +94,8 @@ MM_API int64_t mm_lora_rank(const mm_lora *lora);
 MM_API int64_t mm_lora_tensors(const mm_lora *lora);
 /** Those of them that the layers hold, alphas included. */
 MM_API int64_t mm_lora_tensors_applied(const mm_lora *lora);
-/** A metadata value of the file, NULL when absent; owned by the handle. */
+/** A metadata value of the file, NULL when absent; owned by the handle. "format", with which
+ * safetensors files say what wrote them ("pt"), is not kept: it is written anew. */
 MM_API const char *mm_lora_metadata(const mm_lora *lora, const char *key);
 /** The key of metadata entry `index`, in the order of the keys; NULL beyond the last. */
 MM_API const char *mm_lora_metadata_key(const mm_lora *lora, size_t index);
@@ -102,7 +103,7 @@ MM_API const char *mm_lora_metadata_key(const mm_lora *lora, size_t index);
 /**
  * Sets a metadata value, which is saved with the LoRA. mm_min_timestep is the one that sampling
  * asks for.
- * @return MM_OK; MM_ERR_USAGE: NULL, or not UTF-8; MM_ERR_MEMORY.
+ * @return MM_OK; MM_ERR_USAGE: NULL, not UTF-8, or the key "format"; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_lora_put_metadata(mm_lora *lora, const char *key, const char *value);
 
@@ -162,9 +163,9 @@ MM_API mm_status mm_lora_merge(mm_lora **out, const mm_lora *const *loras, const
  * Writes the LoRA with its metadata, whole or not at all; a file of that name is replaced.
  * @param format "peft", "kohya" or "pt"; NULL: by the path's ending, "peft" for ".safetensors",
  *               "pt" for ".pt". The ending must be the format's.
- * @return MM_OK; MM_ERR_USAGE: another format or ending, a list without names, "pt" of a LoRA
- *         opened without its model; MM_ERR_UNSUPPORTED: "pt", and the LoRA's layers are not just
- *         those of the list; MM_ERR_RUNTIME: cannot be written; MM_ERR_MEMORY.
+ * @return MM_OK; MM_ERR_USAGE: another format or ending, a LoRA without layers, a list without
+ *         names, "pt" of a LoRA opened without its model; MM_ERR_UNSUPPORTED: "pt", and the LoRA's
+ * layers are not just those of the list; MM_ERR_RUNTIME: cannot be written; MM_ERR_MEMORY.
  */
 MM_API mm_status mm_lora_save(const mm_lora *lora, const char *path, const char *format);
 /**

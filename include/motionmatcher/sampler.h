@@ -21,25 +21,28 @@ typedef struct mm_sampler mm_sampler;
 /**
  * Completes options of table "sample" from a training run named by checkpoint_folder: model, width,
  * height and num_frames as the run has them, checkpoint_index (the newest), and noise_prior 0.3.
- * Values that were set stand. mm_sampler_create() does not do this: without it a checkpoint_folder
- * is a LoRA alone.
- * @return MM_OK, also with a model and without a checkpoint_folder; MM_ERR_INPUT: no run or
- *         checkpoint there; MM_ERR_USAGE: no model in either; MM_ERR_MEMORY. On failure some
- * options may be completed.
+ * Values that were set stand; without a checkpoint_folder nothing is to be completed. The model's
+ * name is for whoever has it to open yet: mm_sampler_create() takes an open one, whatever the
+ * option says. It does not complete options itself: without this a checkpoint_folder is a LoRA
+ * alone.
+ * @return MM_OK, also when there is still no model; MM_ERR_INPUT: no run or checkpoint there;
+ *         MM_ERR_USAGE: NULL, options of another table; MM_ERR_MEMORY. On failure some options may
+ *         be completed.
  */
 MM_API mm_status mm_sampler_complete_options(mm_options *options);
 
 /**
- * Opens every LoRA and latents that the options name, and the reference where the start takes
+ * Opens every LoRA and latents that the options name (the log says "N of M tensors applied" of each
+ * LoRA, as a warning where N is less), and the reference where the start takes
  * something of it, and checks them against the model. A prompt is needed, "" will do. save_latents
  * and init_latents are safetensors with one tensor, "latents", [1, channels, frames, height,
  * width].
  * @param out     receives the handle, which keeps the model alive; NULL on failure.
  * @param options of table "sample", copied.
- * @return MM_OK; MM_ERR_INPUT: a file is missing, damaged or for another model; MM_ERR_USAGE: sizes
- *         that are no multiple of the VAE's factor, a noise prior without a reference;
- *         MM_ERR_RUNTIME: an output cannot be created; MM_ERR_MEMORY. That the options name no
- *         output is no error: the video can be had without one.
+ * @return MM_OK; MM_ERR_INPUT: a file is missing, damaged or for another model (a LoRA of which
+ * nothing applies is); MM_ERR_USAGE: sizes that are no multiple of the VAE's factor, a noise prior
+ * without a reference; MM_ERR_RUNTIME: an output cannot be created; MM_ERR_MEMORY. That the options
+ * name no output is no error: the video can be had without one.
  */
 MM_API mm_status mm_sampler_create(mm_sampler **out, mm_model *model, const mm_options *options);
 /** Sets *sampler to NULL; accepts NULL. */

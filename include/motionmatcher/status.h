@@ -54,7 +54,8 @@ MM_API const char *mm_status_name(mm_status status);
 
 /**
  * What went wrong in the last call on this thread that did not return MM_OK: what, where, which
- * file, and what to do about it, in one line of UTF-8 without a final newline.
+ * file, and what to do about it, in one line of UTF-8 without a final newline. Options go by their
+ * names, which on the tools' command lines have two dashes before them.
  *
  * @return a string owned by the library, valid until the next failing call on this thread; "" when
  *         no call on this thread has failed. Thread-safety: each thread has its own message.

@@ -33,7 +33,7 @@ static mm_status choose_device(mm_context *context, const char *device, mm_error
     if (names_cuda(device))
         return mm_fail(error, MM_ERR_DEVICE,
                        "device '%s' is not available: this build has no CUDA module; use "
-                       "--device cpu or auto",
+                       "cpu or auto",
                        device);
     return mm_fail(error, MM_ERR_USAGE, "option device: '%s' is none of auto|cpu|cuda|cuda:N",
                    device);

@@ -20,8 +20,8 @@ static mm_status find_prompt(const mm_evaluator *e, const char *path, const char
         if (*out)
             return MM_OK;
         return mm_fail(error, MM_ERR_USAGE,
-                       "%s: there is no .json beside it that tells the prompt; give one with "
-                       "--prompt",
+                       "%s: there is no .json beside it that tells the prompt; set option "
+                       "prompt",
                        path);
     }
     if (!mm_utf8_valid(prompt, strlen(prompt)))
@@ -50,8 +50,8 @@ static mm_status find_reference(const mm_evaluator *e, const char *given, char *
     const char *reference = given ? given : e->config->reference;
     if (!reference)
         return mm_fail(error, MM_ERR_USAGE,
-                       "motion discrepancy compares videos with a reference: name one with "
-                       "--reference");
+                       "motion discrepancy compares videos with a reference: name one in "
+                       "option reference");
     *out = mm_strdup(reference);
     return *out ? MM_OK : mm_fail_memory(error, "a path", strlen(reference));
 }

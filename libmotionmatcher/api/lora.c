@@ -103,16 +103,11 @@ static mm_status read_table(mm_lora_table *table, const mm_tensor_file *file, co
 static mm_status report_applied(const mm_lora *lora, const char *path, mm_error *error)
 {
     const mm_lora_layers *layers = &lora->layers;
-    if (layers->count == 0)
-        return mm_fail(error, MM_ERR_INPUT,
-                       "%s: 0 of %zu tensors applied; none of its layers is one of this model's: a "
-                       "LoRA for another model?",
-                       path, layers->tensors);
-    const mm_log_level complete = lora->model ? MM_LOG_INFO : MM_LOG_DEBUG;
-    mm_log(&lora->context->logger, layers->used < layers->tensors ? MM_LOG_WARNING : complete,
-           lora->model ? "%s: %zu of %zu tensors applied"
-                       : "%s: %zu of %zu tensors belong to a UNet's LoRA",
-           path, layers->used, layers->tensors);
+    const mm_logger *logger = &lora->context->logger;
+    if (lora->model)
+        return mm_lora_report_applied(path, layers->used, layers->tensors, logger, error);
+    mm_log(logger, layers->used < layers->tensors ? MM_LOG_WARNING : MM_LOG_DEBUG,
+           "%s: %zu of %zu tensors belong to a UNet's LoRA", path, layers->used, layers->tensors);
     return MM_OK;
 }
 
@@ -290,6 +285,8 @@ mm_status mm_lora_put_metadata(mm_lora *lora, const char *key, const char *value
         return mm_api_misuse(__func__, "lora, key and value must not be NULL");
     if (!mm_utf8_valid(key, strlen(key)) || !mm_utf8_valid(value, strlen(value)))
         return mm_api_misuse(__func__, "key and value must be UTF-8");
+    if (strcmp(key, MM_SAFETENSORS_FORMAT) == 0)
+        return mm_api_misuse(__func__, "\"format\" is what safetensors files say of themselves");
     mm_error error = {0};
     return mm_api_return(mm_lora_layers_set_metadata(&lora->layers, key, value, &error), &error);
 }

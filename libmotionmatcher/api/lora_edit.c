@@ -132,6 +132,9 @@ static mm_status save_lora(const mm_lora *lora, const char *path, const char *fo
     mm_lora_naming naming = MM_LORA_PEFT;
     MM_TRY(choose_format(path, format, &naming, error));
     MM_TRY(need_names(lora, error));
+    if (lora->layers.count == 0)
+        return mm_fail(error, MM_ERR_USAGE,
+                       "%s: the LoRA has no layers, and a file without any opens nowhere", path);
     MM_TRY(naming == MM_LORA_PEFT    ? mm_lora_write_peft(&lora->layers, path, error)
            : naming == MM_LORA_KOHYA ? mm_lora_write_kohya(&lora->layers, path, error)
                                      : save_list(lora, path, error));

@@ -69,11 +69,12 @@ static mm_status check_usage(const mm_retrieve_config *c, mm_error *error)
 {
     if (!c->query && !c->all)
         return mm_fail(error, MM_ERR_USAGE,
-                       "a query is needed: name a video with --query, or take all with --all");
+                       "a query is needed: name a video in option query, or set all");
     if (c->positives && c->tracker_model)
-        return mm_fail(error, MM_ERR_USAGE,
-                       "--positives and --tracker-model both say what should be found: one of them "
-                       "is enough");
+        return mm_fail(
+            error, MM_ERR_USAGE,
+            "options positives and tracker-model both say what should be found: one of them "
+            "is enough");
     return MM_OK;
 }
 

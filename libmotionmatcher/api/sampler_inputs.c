@@ -174,8 +174,8 @@ mm_status mm_sampler_read_reference(mm_sampler *s, mm_error *error)
     char *path = c->checkpoint_folder ? cached_latents(c->checkpoint_folder) : NULL;
     if (!path)
         return mm_fail(error, MM_ERR_USAGE,
-                       "the noise prior needs a reference: give one with --reference or "
-                       "--reference-latents, or switch it off with --noise-prior 0");
+                       "the noise prior needs a reference: set option reference or "
+                       "reference-latents, or noise-prior to 0");
     mm_status status = mm_latents_read_exact(path, "latents", shape, &s->reference, error);
     mm_free(path);
     return status;
@@ -195,8 +195,8 @@ mm_status mm_sampler_check_outputs(const mm_sampler *s, mm_error *error)
         return mm_fail(error, MM_ERR_USAGE, "steps-only ends before there are frames to write");
     if (single && c->repeat_num > 1)
         return mm_fail(error, MM_ERR_USAGE,
-                       "repeat-num %lld draws several videos, which cannot share one file; use "
-                       "--output-dir",
+                       "repeat-num %lld draws several videos, which cannot share one file; set "
+                       "output-dir",
                        (long long)c->repeat_num);
     if (c->output)
         MM_TRY(mm_media_check_path(c->output, error));
@@ -263,12 +263,7 @@ static mm_status complete(mm_options *options, mm_error *error)
 {
     choose_output(options);
     const mm_sample_config *c = mm_options_sample(options);
-    if (c->checkpoint_folder)
-        MM_TRY(complete_from_folder(options, error));
-    if (c->model)
-        return MM_OK;
-    return mm_fail(error, MM_ERR_USAGE, "a model is needed: give --model%s",
-                   c->checkpoint_folder ? "; the checkpoint folder does not name one" : "");
+    return c->checkpoint_folder ? complete_from_folder(options, error) : MM_OK;
 }
 
 mm_status mm_sampler_complete_options(mm_options *options)

@@ -51,6 +51,8 @@ static mm_status pin_inputs(const mm_sampler *s, mm_options *one, mm_error *erro
     static const char *const files[] = {"model", "checkpoint_folder", "reference",
                                         "reference_latents", "init_latents"};
     char number[MM_DOUBLE_TEXT];
+    MM_TRY(
+        mm_options_assign(one, "model", s->model->parts.directory, MM_SOURCE_COMMAND_LINE, error));
     for (size_t i = 0; i < sizeof(files) / sizeof(*files); i++)
         MM_TRY(mm_options_make_absolute(one, files[i], error));
     mm_options_clear(one, "lora");

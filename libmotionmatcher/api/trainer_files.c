@@ -24,8 +24,7 @@ mm_status mm_trainer_check_directory(const char *directory, mm_error *error)
     mm_free(config);
     if (holds_run)
         return mm_fail(error, MM_ERR_USAGE,
-                       "%s: this directory holds a run already; go on with it by --resume, or "
-                       "choose another",
+                       "%s: this directory holds a run already; resume it, or choose another",
                        directory);
     int64_t *steps = NULL;
     size_t count = 0;

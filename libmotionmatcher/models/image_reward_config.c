@@ -70,8 +70,8 @@ static mm_status choose_heads(mm_image_reward_config *c, const mm_tensor_file *f
     if (c->vision.heads > 0 && width % c->vision.heads == 0 && (heads || width % HEAD_WIDTH == 0))
         return MM_OK;
     return mm_fail(error, MM_ERR_INPUT,
-                   "%s: the image encoder's width of %lld cannot be split into %s; give their "
-                   "number with --vision-heads",
+                   "%s: the image encoder's width of %lld cannot be split into %s; set "
+                   "option vision-heads",
                    mm_tensor_file_path(file), (long long)width,
                    heads ? "that many heads" : "heads of 64 channels");
 }

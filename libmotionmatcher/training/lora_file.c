@@ -76,28 +76,14 @@ static mm_status read_module(const source *s, mm_lora_module *module, mm_error *
     return MM_OK;
 }
 
-static mm_status report_applied(const mm_tensor_file *file, size_t applied, const mm_logger *logger,
-                                mm_error *error)
-{
-    const size_t have = mm_tensor_file_count(file);
-    if (!applied)
-        return mm_fail(error, MM_ERR_INPUT,
-                       "%s: none of its %zu tensors names a layer that this model adapts: a LoRA "
-                       "for another model, or in another layout?",
-                       mm_tensor_file_path(file), have);
-    if (applied < have)
-        mm_log(logger, MM_LOG_WARNING, "%s: %zu of %zu tensors apply to this model",
-               mm_tensor_file_path(file), applied, have);
-    return MM_OK;
-}
-
 static mm_status read_modules(mm_lora_set *set, const source *s, const mm_logger *logger,
                               mm_error *error)
 {
     size_t applied = 0;
     for (int32_t i = 0; i < set->count; i++)
         MM_TRY(choose_rank(s, &set->module[i], &applied, error));
-    MM_TRY(report_applied(s->file, applied, logger, error));
+    MM_TRY(mm_lora_report_applied(mm_tensor_file_path(s->file), applied,
+                                  mm_tensor_file_count(s->file), logger, error));
     for (int32_t i = 0; i < set->count; i++) {
         if (set->module[i].rank)
             MM_TRY(read_module(s, &set->module[i], error));

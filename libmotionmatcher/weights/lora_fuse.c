@@ -199,7 +199,7 @@ static mm_status write_tensor(void *user, const mm_tensor_entry *entry, mm_outpu
 static mm_status write_all(fusion *f, const char *path, mm_error *error)
 {
     const size_t count = mm_tensor_file_count(f->model);
-    const mm_metadata_entry format = {"format", "pt"};
+    const mm_metadata_entry format = {MM_SAFETENSORS_FORMAT, "pt"};
     const mm_tensor_source source = {write_tensor, f};
     mm_tensor_entry *entries = mm_calloc(count, sizeof(*entries));
     if (!entries)

@@ -53,23 +53,27 @@ static int compare_keys(const void *a, const void *b)
     return strcmp(((const mm_metadata_entry *)a)->key, ((const mm_metadata_entry *)b)->key);
 }
 
-/* The reader has refused equal keys. */
+/* The reader has refused equal keys. What safetensors says of the file itself is left out. */
 static mm_status copy_metadata(mm_lora_layers *layers, const mm_tensor_file *file, mm_error *error)
 {
     const size_t count = file->text_count;
     mm_metadata_entry *all = mm_arena_alloc(&layers->arena, (count + 1) * sizeof(*all));
     if (!all)
         return mm_fail_memory(error, "a LoRA's metadata", count * sizeof(*all));
+    size_t kept = 0;
     for (size_t i = 0; i < count; i++) {
-        all[i].key = mm_arena_strdup(&layers->arena, file->texts[i].key);
-        all[i].value = mm_arena_strdup(&layers->arena, file->texts[i].value);
-        if (!all[i].key || !all[i].value)
+        if (strcmp(file->texts[i].key, MM_SAFETENSORS_FORMAT) == 0)
+            continue;
+        mm_metadata_entry *entry = &all[kept++];
+        entry->key = mm_arena_strdup(&layers->arena, file->texts[i].key);
+        entry->value = mm_arena_strdup(&layers->arena, file->texts[i].value);
+        if (!entry->key || !entry->value)
             return mm_fail_memory(error, "a LoRA's metadata", strlen(file->texts[i].value));
     }
-    if (count > 0)
-        qsort(all, count, sizeof(*all), compare_keys);
+    if (kept > 0)
+        qsort(all, kept, sizeof(*all), compare_keys);
     layers->metadata = all;
-    layers->metadata_count = count;
+    layers->metadata_count = kept;
     return MM_OK;
 }
 

@@ -330,3 +330,16 @@ size_t mm_lora_entry_tensors(const mm_lora_entry *entry)
 {
     return entry->alpha_tensor < 0 ? 2 : 3;
 }
+
+mm_status mm_lora_report_applied(const char *path, size_t applied, size_t of,
+                                 const mm_logger *logger, mm_error *error)
+{
+    if (applied == 0)
+        return mm_fail(error, MM_ERR_INPUT,
+                       "%s: 0 of %zu tensors applied; none of its layers is one of this model's: a "
+                       "LoRA for another model?",
+                       path, of);
+    mm_log(logger, applied < of ? MM_LOG_WARNING : MM_LOG_INFO, "%s: %zu of %zu tensors applied",
+           path, applied, of);
+    return MM_OK;
+}

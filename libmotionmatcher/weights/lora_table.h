@@ -4,6 +4,7 @@
 #ifndef MM_WEIGHTS_LORA_TABLE_H
 #define MM_WEIGHTS_LORA_TABLE_H
 
+#include "base/log.h"
 #include "weights/lora_name.h"
 #include "weights/tensor_file.h"
 
@@ -41,5 +42,8 @@ void mm_lora_table_free(mm_lora_table *table);
 const mm_lora_entry *mm_lora_table_find(const mm_lora_table *table, const char *path);
 /* Tensors of the file that belong to the entry. */
 size_t mm_lora_entry_tensors(const mm_lora_entry *entry);
+/* Logs "N of M tensors applied", as a warning where N is less. MM_ERR_INPUT: none did. */
+mm_status mm_lora_report_applied(const char *path, size_t applied, size_t of,
+                                 const mm_logger *logger, mm_error *error);
 
 #endif

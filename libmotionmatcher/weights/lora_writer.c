@@ -124,10 +124,10 @@ static mm_status describe(content *c, const mm_lora_layers *layers, bool config,
         MM_TRY(config_text(c, layers, &text, error));
     for (size_t i = 0; i < layers->metadata_count; i++) {
         const mm_metadata_entry *entry = &layers->metadata[i];
-        if (strcmp(entry->key, "format") != 0 && strcmp(entry->key, MM_LORA_CONFIG_KEY) != 0)
+        if (strcmp(entry->key, MM_LORA_CONFIG_KEY) != 0)
             (*out)[n++] = *entry;
     }
-    (*out)[n++] = (mm_metadata_entry){"format", "pt"};
+    (*out)[n++] = (mm_metadata_entry){MM_SAFETENSORS_FORMAT, "pt"};
     if (text)
         (*out)[n++] = (mm_metadata_entry){MM_LORA_CONFIG_KEY, text};
     *count = n;

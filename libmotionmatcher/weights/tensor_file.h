@@ -67,6 +67,10 @@ typedef struct mm_metadata_entry {
     const char *key, *value;
 } mm_metadata_entry;
 
+/* The key under which a safetensors file names the program that wrote it, "pt" for PyTorch; some
+   programs open no file without it. */
+#define MM_SAFETENSORS_FORMAT "format"
+
 /* Writes a safetensors file atomically, tensors and metadata sorted by name, header padded to 8
    bytes with blanks, so that equal content gives equal bytes. MM_ERR_RUNTIME, MM_ERR_MEMORY. */
 mm_status mm_safetensors_write(const char *path, const mm_tensor_entry *tensors, size_t count,

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-"""Checks that folders of the library include only what stands below them, and that each outside
-library is seen by one place alone.
+"""Checks that folders of the library include only what stands below them, that each outside library
+is seen by one place alone, and that no text of the library names an option as a command line does.
 
 usage: layers.py SOURCE_ROOT"""
 import pathlib
@@ -20,6 +20,7 @@ OUTSIDE = [
     (r"omp\.h", ["backends/cpu/"]),
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
+STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 
 
 def inner_problem(folder, header):
@@ -44,7 +45,10 @@ def main(root):
     problems, includes = [], 0
     for path in sorted(library.rglob("*.[ch]")):
         place = path.relative_to(library).as_posix()
-        for header in INCLUDE.findall(path.read_text(encoding="utf-8")):
+        code = path.read_text(encoding="utf-8")
+        problems += [f"{place} names a flag: {text}" for text in STRING.findall(code)
+                     if re.search("--[a-z]", text)]
+        for header in INCLUDE.findall(code):
             includes += 1
             problem = inner_problem(place.split("/")[0], header) or outside_problem(place, header)
             if problem:

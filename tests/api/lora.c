@@ -571,6 +571,99 @@ static void test_fused_directory(void **state)
     mm_free(directory);
 }
 
+/* "format" is safetensors' word about the file, so no metadata of the LoRA; the file has it. */
+static void test_metadata_is_the_loras(void **state)
+{
+    (void)state;
+    mm_lora *lora = open_alone(LORA("trained.safetensors"));
+    char *path = save(lora, "described.safetensors", NULL);
+    mm_lora *again = open_alone(path);
+    mm_tensor_file *file = check_open(path);
+    assert_string_equal(mm_tensor_file_metadata(file, "format"), "pt");
+    size_t count = 0;
+    for (const char *key; (key = mm_lora_metadata_key(again, count)); count++) {
+        assert_string_equal(key, mm_lora_metadata_key(lora, count));
+        assert_string_not_equal(key, "format");
+    }
+    assert_true(count > 1);
+    assert_null(mm_lora_metadata(lora, "format"));
+    mm_tensor_file_close(&file);
+    mm_lora_free(&again);
+    mm_lora_free(&lora);
+    mm_free(path);
+}
+
+typedef struct message {
+    int32_t level;
+    char text[256];
+} message;
+
+static void keep_applied(void *user, int32_t level, const char *text)
+{
+    message *m = user;
+    if (!strstr(text, "tensors applied"))
+        return;
+    m->level = level;
+    snprintf(m->text, sizeof(m->text), "%s", text);
+}
+
+/* A file of two layers: the first of a LoRA's, or one that the model has not, and another that it
+   has not. */
+static char *write_strangers(const char *name, bool first_is_known)
+{
+    static const float zeros[4096];
+    mm_lora *lora = open_alone(LORA("trained.safetensors"));
+    mm_lora_layer_info info = {.struct_size = sizeof(info)};
+    OK(mm_lora_describe(lora, 0, &info));
+    assert_true(info.in <= 4096 && info.out <= 4096);
+    char *path = inside(name);
+    const char *stem = first_is_known ? info.path : "unheard.of";
+    char *down = mm_format("unet.%s.lora_A.weight", stem);
+    char *up = mm_format("unet.%s.lora_B.weight", stem);
+    const mm_tensor_entry entries[] = {
+        {down, MM_F32, MM_SHAPE(1, info.in), zeros},
+        {up, MM_F32, MM_SHAPE(info.out, 1), zeros},
+        {"unet.elsewhere.lora_A.weight", MM_F32, MM_SHAPE(1, 4), zeros},
+        {"unet.elsewhere.lora_B.weight", MM_F32, MM_SHAPE(4, 1), zeros},
+    };
+    mm_error error = {0};
+    assert_int_equal(mm_safetensors_write(path, entries, 4, NULL, 0, &error), MM_OK);
+    mm_free(up);
+    mm_free(down);
+    mm_lora_free(&lora);
+    return path;
+}
+
+static mm_status sample_with(const char *lora, message *said)
+{
+    mm_options *options = check_options("sample", "prompt", "", "width", "40", "height", "24",
+                                        "num_frames", "3", "lora", lora, NULL);
+    mm_sampler *sampler;
+    *said = (message){0};
+    mm_context_set_log(context, keep_applied, said);
+    mm_status status = mm_sampler_create(&sampler, model, options);
+    mm_context_set_log(context, NULL, NULL);
+    mm_sampler_free(&sampler);
+    mm_options_free(&options);
+    return status;
+}
+
+static void test_sampler_says_what_applies(void **state)
+{
+    (void)state;
+    message said;
+    char *some = write_strangers("some.safetensors", true);
+    char *none = write_strangers("none.safetensors", false);
+    OK(sample_with(LORA("plain.safetensors"), &said));
+    assert_int_equal(said.level, MM_LEVEL_INFO);
+    OK(sample_with(some, &said));
+    assert_int_equal(said.level, MM_LEVEL_WARNING);
+    assert_non_null(strstr(said.text, ": 2 of 4 tensors applied"));
+    FAILS(sample_with(none, &said), MM_ERR_INPUT, "0 of 4 tensors applied");
+    mm_free(none);
+    mm_free(some);
+}
+
 static void test_wrong_use(void **state)
 {
     (void)state;
@@ -650,6 +743,8 @@ int main(void)
         cmocka_unit_test(test_scale),
         cmocka_unit_test(test_sum_beyond_full_rank),
         cmocka_unit_test(test_fused_directory),
+        cmocka_unit_test(test_metadata_is_the_loras),
+        cmocka_unit_test(test_sampler_says_what_applies),
         cmocka_unit_test(test_wrong_use),
         cmocka_unit_test(test_failing_allocations),
     };

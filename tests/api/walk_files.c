@@ -104,6 +104,7 @@ void walk_mm_lora_put_metadata(void)
     REFUSED(mm_lora_put_metadata(l, NULL, "value"), MM_ERR_USAGE);
     REFUSED(mm_lora_put_metadata(l, "key", NULL), MM_ERR_USAGE);
     REFUSED(mm_lora_put_metadata(l, NOT_UTF8, "value"), MM_ERR_USAGE);
+    REFUSED(mm_lora_put_metadata(l, "format", "value"), MM_ERR_USAGE);
     REFUSED(mm_lora_put_metadata(l, "key", NOT_UTF8), MM_ERR_USAGE);
     mm_lora_free(&l);
 }
@@ -198,12 +199,16 @@ void walk_mm_lora_merge(void)
 
 void walk_mm_lora_save(void)
 {
-    mm_lora *l = lora(), *unnamed = list(), *alone = NULL;
+    mm_lora *l = lora(), *unnamed = list(), *alone = NULL, *empty = NULL;
     char *good = mm_path_join(walk_scratch, "saved.safetensors");
     char *archive = mm_path_join(walk_scratch, "saved.pt");
     char *below_a_file = mm_path_join(walk_file, "saved.safetensors");
     OK(mm_lora_open_alone(&alone, walk_context, LORA));
+    OK(mm_lora_create(&empty, walk_model));
     REFUSED(mm_lora_save(NULL, good, NULL), MM_ERR_USAGE);
+    REFUSED(mm_lora_save(empty, good, NULL), MM_ERR_USAGE);
+    REFUSED(mm_lora_save(empty, archive, NULL), MM_ERR_USAGE);
+    assert_false(mm_path_is_file(good));
     REFUSED(mm_lora_save(l, NULL, NULL), MM_ERR_USAGE);
     REFUSED(mm_lora_save(l, good, "other"), MM_ERR_USAGE);
     REFUSED(mm_lora_save(l, archive, "peft"), MM_ERR_USAGE);
@@ -215,6 +220,7 @@ void walk_mm_lora_save(void)
     mm_free(below_a_file);
     mm_free(archive);
     mm_free(good);
+    mm_lora_free(&empty);
     mm_lora_free(&alone);
     mm_lora_free(&unnamed);
     mm_lora_free(&l);

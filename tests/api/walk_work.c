@@ -276,7 +276,7 @@ void walk_mm_sampler_complete_options(void)
     mm_options *sample = walk_options("sample"), *train = walk_options("train");
     REFUSED(mm_sampler_complete_options(NULL), MM_ERR_USAGE);
     REFUSED(mm_sampler_complete_options(train), MM_ERR_USAGE);
-    REFUSED(mm_sampler_complete_options(sample), MM_ERR_USAGE);
+    OK(mm_sampler_complete_options(sample));
     OK(mm_options_set(sample, "checkpoint_folder", walk_missing, MM_SOURCE_SET));
     REFUSED(mm_sampler_complete_options(sample), MM_ERR_INPUT);
     OK(mm_options_set(sample, "checkpoint_folder", walk_file, MM_SOURCE_SET));

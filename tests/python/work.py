@@ -234,6 +234,12 @@ class Sampling(WithModel):
             with self.assertRaisesRegex(ValueError, "steps_only"):
                 sampler.draw()
 
+    def test_a_video_says_how_to_draw_it_again(self):
+        with tempfile.TemporaryDirectory() as folder:
+            mm.Sampler(self.model, output=f"{folder}/out.gif", **self.options).run()
+            described = json.loads(pathlib.Path(folder, "out.json").read_text(encoding="utf-8"))
+        self.assertEqual(described["model"], os.path.abspath(self.model.directory))
+
     def test_init_latents(self):
         sampler = mm.Sampler(self.model, **dict(self.options, num_steps=0))
         start = Memory(struct.pack("128f", *range(128)), "<f4", (4, 2, 4, 4))

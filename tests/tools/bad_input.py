@@ -270,7 +270,7 @@ def usage():
          lambda p: train(p, "--spatial-weight", 0, "--temporal-weight", 0))
     case("noise prior with samples of another size", "train", 2, "own size",
          lambda p: train(p, "--noise-prior", 0.5, "--validation-width", 64))
-    case("noise prior without reference", "infer", 2, "--reference",
+    case("noise prior without reference", "infer", 2, "option reference",
          lambda p: infer(p, "--noise-prior", 0.5))
     case("CUDA", "infer", 6, "cuda", lambda p: infer(p, "--device", "cuda"))
     case("f16", "infer", 4, "f16", lambda p: infer(p, "--precision", "f16"))
@@ -473,7 +473,7 @@ def runs(trained):
     resumed("half a checkpoint", 0, "passed over",
             lambda run: (run / "checkpoint-2/state.safetensors").unlink())
     case("resume: no such run", "train", 3, "nowhere", lambda p: ["--resume", p / "nowhere"])
-    case("a directory that holds a run", "train", 2, "--resume",
+    case("a directory that holds a run", "train", 2, "resume it",
          lambda p: train(p, "--output-dir", trained))
     case("a directory that holds checkpoints", "train", 2, "checkpoints",
          lambda p: train(p, "--output-dir", (copy(p), (p / "run/config.json").unlink())[0]))

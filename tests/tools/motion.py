@@ -171,7 +171,7 @@ class MotionDiscrepancy(unittest.TestCase):
         self.refuse(1, "narrow.safetensors", "--save-tracks", TRACKER, video)
         self.refuse(5, "memory budget", "--memory-budget", "10M", video)
         done = run("motion-discrepancy", "--tracker-model", TRACKER, video, code=2)
-        self.assertIn("--reference", done.stderr)
+        self.assertIn("option reference", done.stderr)
         done = run("motion-discrepancy", "--reference", video, video, code=2)
         self.assertIn("--tracker-model", done.stderr.replace("_", "-"))
 
@@ -263,7 +263,7 @@ class Retrieve(unittest.TestCase):
     def test_bad_input(self):
         video, listed = VIDEOS / "copy.avi", PATH / "strangers.txt"
         listed.write_text("stranger.avi\n")
-        self.refuse(2, "--query", VIDEOS)
+        self.refuse(2, "option query", VIDEOS)
         self.refuse(2, "at least two videos", "--query", video, video)
         self.refuse(2, "'stranger.avi' is not among", "--query", video, "--positives", listed,
                     VIDEOS)

@@ -35,8 +35,6 @@ class Sampler(Handle):
         with ExitStack() as stack:
             given: Dict[str, Value] = dict(options, lora=_spell_loras(lora, stack))
             settings = stack.enter_context(Options("sample", given, config))
-            if settings.get("model") is None:
-                settings.set("model", model.directory)
             self._context._run(lib.mm_sampler_complete_options, settings.pointer)
             self._context._run(
                 lib.mm_sampler_create, by_reference(pointer), model.pointer, settings.pointer
