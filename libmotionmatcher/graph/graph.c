@@ -107,7 +107,7 @@ static void inherit(mm_graph *g, mm_node *node)
     node->precise = g->precise && !g->differentiating;
 }
 
-mm_node *mm_graph_append(mm_graph *g, const mm_node *prototype)
+static mm_node *append(mm_graph *g, const mm_node *prototype)
 {
     if (g->error.status != MM_OK)
         return NULL;
@@ -119,6 +119,7 @@ mm_node *mm_graph_append(mm_graph *g, const mm_node *prototype)
         return NULL;
     inherit(g, &draft);
     draft.id = g->count;
+    draft.twin = NULL;
     mm_node *node = mm_arena_alloc(&g->arena, sizeof(*node));
     if (!node || !reserve(g))
         return mm_graph_fail(g, MM_ERR_MEMORY, "not enough memory for a graph of %d nodes",
@@ -126,6 +127,17 @@ mm_node *mm_graph_append(mm_graph *g, const mm_node *prototype)
     *node = draft;
     g->node[g->count++] = node;
     return node;
+}
+
+mm_node *mm_graph_append(mm_graph *g, const mm_node *prototype)
+{
+    mm_node *node = append(g, prototype);
+    if (!node || !g->twins)
+        return node;
+    g->twins = false;
+    node->twin = mm_graph_append_twin(g, node);
+    g->twins = true;
+    return g->error.status == MM_OK ? node : NULL;
 }
 
 mm_node *mm_graph_add(mm_graph *graph, mm_op op, int32_t source_count, mm_node *const *source,

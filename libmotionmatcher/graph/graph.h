@@ -130,6 +130,7 @@ struct mm_node {
     bool needs_gradient; /* a parameter lies upstream */
     bool backward;       /* appended by mm_graph_differentiate */
     bool precise;        /* see mm_graph_set_precise */
+    mm_node *twin;       /* see mm_graph_begin_twins */
 };
 
 typedef struct mm_graph {
@@ -140,6 +141,7 @@ typedef struct mm_graph {
     const char *scope;
     bool differentiating; /* the nodes that follow are of the backward pass */
     bool precise;         /* of the nodes that follow */
+    bool twins;           /* made for the nodes that follow */
     mm_dtype compute;     /* element type of activations where they need not be precise */
     mm_error error;       /* the first error of building */
 } mm_graph;
@@ -182,6 +184,15 @@ void mm_graph_set_scope(mm_graph *graph, const char *scope);
    products that follow are to be summed more exactly than in single precision where a backend can
    do so at little cost. Not for gradients. */
 void mm_graph_set_precise(mm_graph *graph, bool precise);
+/*
+ * Computes one function of two values: every node that follows and depends on `x` is followed by
+ * its twin, which depends on `other` in its place (node->twin; NULL: the value is the same for
+ * both). A product or convolution that rounds its activations makes the twin's result from its own
+ * and from the product of the difference. So both are rounded alike, and what differs between the
+ * results is as exact as what differs between the values.
+ */
+void mm_graph_begin_twins(mm_graph *graph, mm_node *x, mm_node *other);
+void mm_graph_end_twins(mm_graph *graph);
 /* The type of the activations that follow. */
 mm_dtype mm_graph_activations(const mm_graph *graph);
 /* The nodes that follow form a new unit of recomputation: in the backward pass they may be computed

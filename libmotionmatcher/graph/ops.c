@@ -67,6 +67,12 @@ mm_node *mm_view_like(mm_graph *g, mm_node *x, const mm_node *like)
     return mm_view(g, x, &like->shape);
 }
 
+mm_dtype mm_product_result(const mm_node *node)
+{
+    const mm_node *addend = node->source_count > 3 ? node->source[3] : NULL;
+    return addend && addend->dtype == MM_F32 ? MM_F32 : node->source[0]->dtype;
+}
+
 bool mm_check_vector(mm_graph *g, const mm_node *node, const mm_node *vector, int64_t length,
                      const char *what)
 {

@@ -18,8 +18,8 @@ mm_node *mm_parameter_node(mm_graph *g, mm_weight *weight);
 /* The same memory under another shape. */
 mm_node *mm_view(mm_graph *g, mm_node *x, const mm_shape *shape);
 
-/* Activations are f32 or bf16; a product or convolution has its input's type. A f32 input with a
-   bf16 weight is multiplied in full: only in gradients is it rounded to bf16 first. */
+/* Activations are f32 or bf16; a product or convolution has its input's type, or f32 where it has a
+   f32 addend. A f32 input is rounded to bf16 for a bf16 weight. */
 
 /* y[..., N] = x[..., K] weight[N, K]^T + bias[N] + addend[..., N]; bias and addend optional. */
 mm_node *mm_linear(mm_graph *g, mm_node *x, mm_node *weight, mm_node *bias, mm_node *addend);
@@ -54,6 +54,8 @@ mm_node *mm_activation(mm_graph *g, mm_node *x, mm_activation_kind kind);
 /* x[..., 2 N] = (value, gate) -> value * gelu(gate) [..., N]. */
 mm_node *mm_geglu(mm_graph *g, mm_node *x);
 mm_node *mm_add(mm_graph *g, mm_node *a, mm_node *b);
+/* a - b, rounded to the type `to`. */
+mm_node *mm_difference(mm_graph *g, mm_node *a, mm_node *b, mm_dtype to);
 mm_node *mm_scale(mm_graph *g, mm_node *x, float factor);
 /* coefficients[first] * a + coefficients[second] * b; coefficients is an f32 input that changes
    from run to run. b may be NULL. */

@@ -57,7 +57,8 @@ struct mm_builder {
     float conv_dropout;      /* in temporal convolutions; 0: none */
     uint32_t dropout_layers; /* handed out so far */
     int64_t frames;          /* of one clip */
-    const char *path;        /* of the module being built, "" at the root */
+    bool exact;       /* the weights of the layers that follow are f32 whatever the others are */
+    const char *path; /* of the module being built, "" at the root */
 };
 
 #endif

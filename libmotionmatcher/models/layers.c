@@ -93,6 +93,12 @@ static mm_node *vector(mm_builder *b, const char *leaf, const char *suffix, int6
     return mm_layer_tensor(b, leaf, suffix, &MM_SHAPE(size), MM_F32);
 }
 
+/* Of matrices and convolutions. */
+static mm_dtype kernel_type(const mm_builder *b)
+{
+    return b->exact ? MM_F32 : b->weights->dtype;
+}
+
 mm_node *mm_layer_linears(mm_builder *b, int32_t count, const char *const *leaf, mm_node *x,
                           int64_t out, bool bias, mm_node *addend)
 {
@@ -100,7 +106,7 @@ mm_node *mm_layer_linears(mm_builder *b, int32_t count, const char *const *leaf,
         return NULL;
     int64_t in = channels_of(x);
     mm_node *weight = stacked(b, count, leaf, "weight", &MM_SHAPE(out, in),
-                              &MM_SHAPE(count * out, in), b->weights->dtype, MM_WEIGHT_AS_STORED);
+                              &MM_SHAPE(count * out, in), kernel_type(b), MM_WEIGHT_AS_STORED);
     mm_node *offset = bias ? stacked(b, count, leaf, "bias", &MM_SHAPE(out), &MM_SHAPE(count * out),
                                      MM_F32, MM_WEIGHT_AS_STORED)
                            : NULL;
@@ -119,7 +125,7 @@ mm_node *mm_layer_conv(mm_builder *b, const char *leaf, mm_node *x, int64_t out,
     if (!x)
         return NULL;
     mm_node *weight =
-        mm_layer_tensor(b, leaf, "weight", &MM_SHAPE(out, channels_of(x), 3, 3), b->weights->dtype);
+        mm_layer_tensor(b, leaf, "weight", &MM_SHAPE(out, channels_of(x), 3, 3), kernel_type(b));
     return mm_conv2d(b->graph, x, weight, vector(b, leaf, "bias", out), addend, stride, padding);
 }
 
@@ -135,7 +141,7 @@ mm_node *mm_layer_conv_1x1(mm_builder *b, const char *leaf, mm_node *x, int64_t 
         return NULL;
     int64_t in = channels_of(x);
     mm_node *weight = stacked(b, 1, &leaf, "weight", &MM_SHAPE(out, in, 1, 1), &MM_SHAPE(out, in),
-                              b->weights->dtype, MM_WEIGHT_AS_STORED);
+                              kernel_type(b), MM_WEIGHT_AS_STORED);
     return mm_linear(b->graph, x, weight, vector(b, leaf, "bias", out), NULL);
 }
 
@@ -144,9 +150,8 @@ mm_node *mm_layer_patches(mm_builder *b, const char *leaf, mm_node *x, int64_t s
 {
     if (!x)
         return NULL;
-    mm_node *weight =
-        stacked(b, 1, &leaf, "weight", &MM_SHAPE(out, 3, size, size),
-                &MM_SHAPE(out, 3 * size * size), b->weights->dtype, MM_WEIGHT_AS_STORED);
+    mm_node *weight = stacked(b, 1, &leaf, "weight", &MM_SHAPE(out, 3, size, size),
+                              &MM_SHAPE(out, 3 * size * size), kernel_type(b), MM_WEIGHT_AS_STORED);
     return mm_linear(b->graph, x, weight, bias ? vector(b, leaf, "bias", out) : NULL, NULL);
 }
 
@@ -216,7 +221,7 @@ static mm_node *taps(mm_builder *b, const char *leaf, mm_node *x, mm_node *adden
         return NULL;
     int64_t c = channels_of(x);
     mm_node *weight = stacked(b, 1, &leaf, "weight", &MM_SHAPE(c, c, 3, 1, 1), &MM_SHAPE(3, c, c),
-                              b->weights->dtype, MM_WEIGHT_TAPS_FIRST);
+                              kernel_type(b), MM_WEIGHT_TAPS_FIRST);
     return mm_temporal_conv(b->graph, x, weight, vector(b, leaf, "bias", c), addend, b->frames);
 }
 

@@ -273,10 +273,12 @@ static mm_node *build(unet *u, const mm_unet_inputs *in)
 {
     const mm_unet_config *c = u->config;
     mm_graph *g = u->b->graph;
+    u->b->exact = true;
     mm_node *x = mm_layer_conv_same(u->b, "conv_in", in->latents, c->block_out_channels[0], NULL);
+    u->resnet.time = time_embedding(u, in->timestep);
+    u->b->exact = false;
     x = mm_cast(g, x, mm_graph_activations(g));
     u->context = mm_cast(g, in->context, mm_graph_activations(g));
-    u->resnet.time = time_embedding(u, in->timestep);
     x = transformer_in(u, x);
     push(u, x);
     for (int32_t i = 0; i < c->levels && !u->stopped; i++)
@@ -293,7 +295,10 @@ static mm_node *build(unet *u, const mm_unet_inputs *in)
     x = mm_cast(g, mm_layer_for_contexts(u->b, x, u->context), MM_F32);
     x = mm_layer_group_norm(u->b, "conv_norm_out", x, c->norm_groups, c->norm_eps,
                             x ? x->shape.dim[0] : 0, MM_ACTIVATION_SILU);
-    return mm_layer_conv_same(u->b, "conv_out", x, c->out_channels, NULL);
+    u->b->exact = true;
+    x = mm_layer_conv_same(u->b, "conv_out", x, c->out_channels, NULL);
+    u->b->exact = false;
+    return x;
 }
 
 mm_node *mm_unet_build(mm_builder *b, const mm_unet_config *config, const mm_unet_inputs *inputs,

@@ -100,24 +100,22 @@ static mm_status build(const mm_diffusion_model *model, const mm_scheduler *sche
     nodes->coefficients = mm_input(g, "coefficients", MM_F32, &MM_SHAPE(8));
     nodes->feature_timestep = mm_input(g, "feature timestep", MM_F32, &MM_SHAPE(1));
 
-    /* The target's features first: they need no gradient, so their memory is free again when the
-       pass that is trained begins. */
-    mm_node *v = ddim_step(g, scheduler, nodes, nodes->target);
-    mm_motion_features target =
-        mm_motion_features_build(&frozen, unet, scales, v, nodes->feature_timestep, nodes->context);
     mm_unet_inputs inputs = {nodes->noisy, nodes->timestep, nodes->context};
     nodes->prediction = mm_unet_build(builder, unet, &inputs, NULL);
     mm_graph_end_segment(g);
+    mm_node *v = ddim_step(g, scheduler, nodes, nodes->target);
     mm_node *v_theta = ddim_step(g, scheduler, nodes, nodes->prediction);
-    mm_motion_features predicted = mm_motion_features_build(
-        &frozen, unet, scales, v_theta, nodes->feature_timestep, nodes->context);
-
+    mm_graph_begin_twins(g, v, v_theta);
+    mm_motion_features target =
+        mm_motion_features_build(&frozen, unet, scales, v, nodes->feature_timestep, nodes->context);
+    mm_graph_end_twins(g);
     mm_graph_end_segment(g);
     mm_graph_set_scope(g, "loss");
     nodes->target_ca = target.ca, nodes->target_tsa = target.tsa;
-    nodes->predicted_ca = predicted.ca, nodes->predicted_tsa = predicted.tsa;
-    nodes->loss_spatial = term(g, predicted.ca, target.ca, config->spatial_weight);
-    nodes->loss_temporal = term(g, predicted.tsa, target.tsa, config->temporal_weight);
+    nodes->predicted_ca = target.ca ? target.ca->twin : NULL;
+    nodes->predicted_tsa = target.tsa ? target.tsa->twin : NULL;
+    nodes->loss_spatial = term(g, nodes->predicted_ca, target.ca, config->spatial_weight);
+    nodes->loss_temporal = term(g, nodes->predicted_tsa, target.tsa, config->temporal_weight);
     nodes->loss = nodes->loss_spatial && nodes->loss_temporal
                       ? mm_add(g, nodes->loss_spatial, nodes->loss_temporal)
                   : nodes->loss_spatial ? nodes->loss_spatial

@@ -44,6 +44,17 @@ void mm_case_add(mm_suite *s)
     }
 }
 
+void mm_case_difference(mm_suite *s)
+{
+    for (int i = 0; i < 3; i++) {
+        mm_shape shape = odd_shape(s);
+        mm_suite_begin(s);
+        mm_node *a = mm_suite_parameter(s, shape);
+        mm_node *b = i ? mm_suite_parameter(s, shape) : a;
+        mm_suite_check(s, mm_difference(s->graph, a, b, s->compute));
+    }
+}
+
 void mm_case_scale(mm_suite *s)
 {
     mm_suite_begin(s);

@@ -179,6 +179,12 @@ static void geglu(const mm_node *node, double *y, const double *const *x)
     }
 }
 
+static void difference(const mm_node *node, double *y, const double *const *x)
+{
+    for (int64_t i = 0; i < mm_node_elements(node); i++)
+        y[i] = x[0][i] - x[1][i];
+}
+
 static void combine(const mm_node *node, double *y, const double *const *x)
 {
     double first = x[0][node->attr.combine.first], second = x[0][node->attr.combine.second];
@@ -213,6 +219,7 @@ static mm_reference *const references[MM_OP_COUNT] = {
     [MM_OP_activation] = activation,
     [MM_OP_activation_grad] = activation_grad,
     [MM_OP_add] = add,
+    [MM_OP_difference] = difference,
     [MM_OP_scale] = scale,
     [MM_OP_clamp] = clamp,
     [MM_OP_dropout] = dropout,

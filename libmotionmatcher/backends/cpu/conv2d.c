@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Spatial convolutions and their gradient with respect to the input. */
 #include "backends/cpu/convolution.h"
-#include "backends/cpu/halves.h"
+#include "backends/cpu/rounding.h"
 #include "backends/cpu/simd/precise.h"
 #include "base/memory.h"
 
 typedef struct conv2d_state {
-    mm_primitive main;  /* a convolution, or a product of all pixels when it is 1x1 */
-    mm_primitive added; /* the same of the activations' second half: accumulates, without bias */
-    mm_halves halves;
+    mm_primitive main; /* a convolution, or a product of all pixels when it is 1x1 */
+    mm_rounding rounding;
     mm_precise_product precise;
     bool is_precise;         /* instead of `main`, where sums in double are cheap */
     mm_primitive reorder;    /* of the weight, each run, where another layout is wanted */
@@ -75,26 +74,6 @@ static mm_status prepare_reorder(const mm_cpu_context *context, const mm_node *w
     return MM_OK;
 }
 
-static mm_status prepare_added(const mm_cpu_context *context, const mm_convolution *convolution,
-                               const dnnl_memory_desc_t *layout, conv2d_state *state,
-                               mm_error *error)
-{
-    static const int name[] = {DNNL_ARG_SRC, DNNL_ARG_WEIGHTS, DNNL_ARG_DST};
-    mm_convolution added = *convolution;
-    dnnl_primitive_desc_t description;
-    added.bias = false;
-    added.accumulate = true;
-    MM_TRY(mm_convolution_describe(context, &added, &description, error));
-    mm_status status = MM_OK;
-    if (!dnnl_memory_desc_equal(dnnl_primitive_desc_query_md(description, dnnl_query_weights_md, 0),
-                                layout))
-        status = mm_fail(error, MM_ERR_UNSUPPORTED, "oneDNN adds in another layout of the weight");
-    if (status == MM_OK)
-        status = mm_primitive_create(&state->added, context, description, name, 3, error);
-    dnnl_primitive_desc_destroy(description);
-    return status;
-}
-
 static mm_status prepare_convolution(const mm_cpu_context *context, const mm_node *node,
                                      const mm_convolution *convolution, bool gradient,
                                      conv2d_state *state, size_t *workspace, mm_error *error)
@@ -111,18 +90,16 @@ static mm_status prepare_convolution(const mm_cpu_context *context, const mm_nod
     mm_status status =
         mm_primitive_create(&state->main, context, description, gradient ? backward : forward,
                             convolution->bias ? 4 : 3, error);
-    if (status == MM_OK && mm_halves_are_two(node))
-        status = prepare_added(context, convolution, layout, state, error);
-    *workspace = mm_larger_scratchpad(state->main.scratchpad_bytes, &state->added);
+    *workspace = state->main.scratchpad_bytes;
     if (status == MM_OK)
         status = prepare_reorder(context, node->source[1], layout, state, workspace, error);
     dnnl_primitive_desc_destroy(description);
     return status;
 }
 
-static mm_status prepare_product(const mm_cpu_context *context, const mm_node *node,
-                                 const mm_convolution *c, bool gradient, conv2d_state *state,
-                                 size_t *workspace, mm_error *error)
+static mm_status prepare_product(const mm_cpu_context *context, const mm_convolution *c,
+                                 bool gradient, conv2d_state *state, size_t *workspace,
+                                 mm_error *error)
 {
     int64_t from = gradient ? c->channels_out : c->channels_in;
     int64_t to = gradient ? c->channels_in : c->channels_out;
@@ -140,11 +117,7 @@ static mm_status prepare_product(const mm_cpu_context *context, const mm_node *n
         .accumulate = c->accumulate,
     };
     MM_TRY(mm_product_create(&state->main, context, &product, error));
-    product.bias = false;
-    product.accumulate = true;
-    if (mm_halves_are_two(node))
-        MM_TRY(mm_product_create(&state->added, context, &product, error));
-    *workspace = mm_larger_scratchpad(state->main.scratchpad_bytes, &state->added);
+    *workspace = state->main.scratchpad_bytes;
     return MM_OK;
 }
 
@@ -191,7 +164,7 @@ static mm_status choose(const mm_cpu_context *context, const mm_node *node,
     if (state->is_precise)
         return prepare_precise(context, node, state, workspace, error);
     if (is_product(convolution))
-        return prepare_product(context, node, convolution, gradient, state, workspace, error);
+        return prepare_product(context, convolution, gradient, state, workspace, error);
     return prepare_convolution(context, node, convolution, gradient, state, workspace, error);
 }
 
@@ -200,7 +173,6 @@ static void discard(mm_kernel *kernel)
     conv2d_state *state = kernel->state;
     if (state) {
         mm_primitive_destroy(&state->main);
-        mm_primitive_destroy(&state->added);
         mm_primitive_destroy(&state->reorder);
     }
     mm_free(state);
@@ -216,7 +188,7 @@ static mm_status prepare(const mm_cpu_context *context, const mm_node *node,
     out->state = state;
     mm_status status =
         choose(context, node, convolution, gradient, state, &out->workspace_bytes, error);
-    state->halves = mm_halves_plan(node, &out->workspace_bytes);
+    state->rounding = mm_rounding_plan(node, &out->workspace_bytes);
     if (status != MM_OK) {
         discard(out);
         out->state = NULL;
@@ -272,15 +244,10 @@ static mm_status run(const mm_cpu_context *context, const mm_kernel *kernel,
         mm_precise_run(context, &product, call->workspace);
         return MM_OK;
     }
-    const mm_halves *h = &state->halves;
-    mm_halves_cut(context, h, call->source[0], call->workspace);
-    const void *data[] = {mm_halves_first(h, call->source[0], call->workspace), weight,
-                          call->destination, call->source[2]};
-    MM_TRY(mm_primitive_run(context, &state->main, data, call->workspace, error));
-    if (!h->low)
-        return MM_OK;
-    data[0] = (const char *)call->workspace + h->low_offset;
-    return mm_primitive_run(context, &state->added, data, call->workspace, error);
+    const void *from =
+        mm_rounding_apply(context, &state->rounding, call->source[0], call->workspace);
+    const void *data[] = {from, weight, call->destination, call->source[2]};
+    return mm_primitive_run(context, &state->main, data, call->workspace, error);
 }
 
 const mm_cpu_kernel mm_cpu_conv2d = {prepare_forward, run, discard};

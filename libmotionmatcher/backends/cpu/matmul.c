@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* C = alpha op(A) op(B) + bias + addend, for one matrix or for groups of columns. */
-#include "backends/cpu/halves.h"
 #include "backends/cpu/onednn.h"
+#include "backends/cpu/rounding.h"
 #include "backends/cpu/simd/precise.h"
 #include "base/memory.h"
 
 typedef struct matmul_state {
     mm_primitive product; /* where sums in double would cost too much */
-    mm_primitive added;   /* of the activations' second half, without bias */
-    mm_halves halves;
+    mm_rounding rounding;
     mm_precise_product precise;
     bool is_precise;
     int64_t groups;
@@ -90,25 +89,9 @@ static mm_precise_product precise_form(const mm_product *product)
 static void discard(mm_kernel *kernel)
 {
     matmul_state *state = kernel->state;
-    if (state) {
+    if (state)
         mm_primitive_destroy(&state->product);
-        mm_primitive_destroy(&state->added);
-    }
     mm_free(state);
-}
-
-static mm_status prepare_products(const mm_cpu_context *context, const mm_node *node,
-                                  mm_product product, mm_kernel *out, mm_error *error)
-{
-    matmul_state *state = out->state;
-    MM_TRY(mm_product_create(&state->product, context, &product, error));
-    product.bias = false;
-    product.accumulate = true;
-    if (mm_halves_are_two(node))
-        MM_TRY(mm_product_create(&state->added, context, &product, error));
-    out->workspace_bytes = mm_larger_scratchpad(state->product.scratchpad_bytes, &state->added);
-    state->halves = mm_halves_plan(node, &out->workspace_bytes);
-    return MM_OK;
 }
 
 static mm_status prepare(const mm_cpu_context *context, const mm_node *node, mm_kernel *out,
@@ -128,25 +111,15 @@ static mm_status prepare(const mm_cpu_context *context, const mm_node *node, mm_
         out->workspace_bytes = mm_precise_workspace(&state->precise, context->threads);
         return MM_OK;
     }
-    mm_status status = prepare_products(context, node, product, out, error);
+    mm_status status = mm_product_create(&state->product, context, &product, error);
     if (status != MM_OK) {
         discard(out);
         out->state = NULL;
+        return status;
     }
-    return status;
-}
-
-/* The second half lies as far behind the first in every group. */
-static mm_status run_products(const mm_cpu_context *context, const matmul_state *state,
-                              const char *a, const char *b, const char *bias, char *c,
-                              void *workspace, mm_error *error)
-{
-    const mm_halves *h = &state->halves;
-    MM_TRY(mm_product_run(context, &state->product, a, b, bias, c, workspace, error));
-    if (!h->low)
-        return MM_OK;
-    return mm_product_run(context, &state->added, a + (h->low_offset - h->high_offset), b, NULL, c,
-                          workspace, error);
+    out->workspace_bytes = state->product.scratchpad_bytes;
+    state->rounding = mm_rounding_plan(node, &out->workspace_bytes);
+    return MM_OK;
 }
 
 static mm_status run_group(const mm_cpu_context *context, const matmul_state *state, const char *a,
@@ -154,7 +127,7 @@ static mm_status run_group(const mm_cpu_context *context, const matmul_state *st
                            mm_error *error)
 {
     if (!state->is_precise)
-        return run_products(context, state, a, b, bias, c, workspace, error);
+        return mm_product_run(context, &state->product, a, b, bias, c, workspace, error);
     mm_precise_product product = state->precise;
     product.a = (const float *)(const void *)a;
     product.b = (const float *)(const void *)b;
@@ -171,8 +144,7 @@ static mm_status run(const mm_cpu_context *context, const mm_kernel *kernel,
     const mm_node *node = call->node;
     mm_cpu_place_addend(call->destination, call->source[3],
                         (size_t)mm_shape_elements(&node->shape) * mm_dtype_bytes(node->dtype));
-    mm_halves_cut(context, &state->halves, call->source[0], call->workspace);
-    const char *a = mm_halves_first(&state->halves, call->source[0], call->workspace);
+    const char *a = mm_rounding_apply(context, &state->rounding, call->source[0], call->workspace);
     const char *b = call->source[1], *bias = call->source[2];
     char *c = call->destination;
     for (int64_t i = 0; i < state->groups; i++) {

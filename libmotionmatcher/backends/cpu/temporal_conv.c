@@ -4,15 +4,14 @@
  * gradient with respect to the input is the same with the taps in reverse order and the matrices
  * not transposed.
  */
-#include "backends/cpu/halves.h"
 #include "backends/cpu/onednn.h"
+#include "backends/cpu/rounding.h"
 #include "backends/cpu/simd/precise.h"
 #include "base/memory.h"
 
 typedef struct temporal_state {
     mm_primitive middle; /* over all frames of all clips; bias and addend */
-    mm_primitive added;  /* the same of the activations' second half: accumulates */
-    mm_halves halves;
+    mm_rounding rounding;
     mm_primitive shifted; /* over one clip without its first or last frame; accumulates */
     mm_precise_product precise;
     bool is_precise; /* instead of those two, where sums in double are cheap */
@@ -77,7 +76,6 @@ static void discard(mm_kernel *kernel)
     temporal_state *state = kernel->state;
     if (state) {
         mm_primitive_destroy(&state->middle);
-        mm_primitive_destroy(&state->added);
         mm_primitive_destroy(&state->shifted);
     }
     mm_free(state);
@@ -94,8 +92,6 @@ static mm_status prepare_taps(const mm_cpu_context *context, const mm_node *node
     MM_TRY(mm_product_create(&state->middle, context, &product, error));
     product.bias = false;
     product.accumulate = true;
-    if (mm_halves_are_two(node))
-        MM_TRY(mm_product_create(&state->added, context, &product, error));
     if (state->frames == 1)
         return MM_OK;
     product.m = product.m / node->shape.dim[0] * (state->frames - 1);
@@ -119,9 +115,8 @@ static mm_status prepare(const mm_cpu_context *context, const mm_node *node, boo
         out->workspace_bytes = mm_precise_workspace(&state->precise, context->threads);
         return MM_OK;
     }
-    size_t bytes = mm_larger_scratchpad(state->middle.scratchpad_bytes, &state->added);
-    out->workspace_bytes = mm_larger_scratchpad(bytes, &state->shifted);
-    state->halves = mm_halves_plan(node, &out->workspace_bytes);
+    out->workspace_bytes = mm_larger_scratchpad(state->middle.scratchpad_bytes, &state->shifted);
+    state->rounding = mm_rounding_plan(node, &out->workspace_bytes);
     return MM_OK;
 }
 
@@ -153,10 +148,9 @@ static mm_status run_shifted(const mm_cpu_context *context, const temporal_state
 }
 
 static mm_status run_taps(const mm_cpu_context *context, const temporal_state *state,
-                          const mm_kernel_call *call, const mm_primitive *middle, const char *from,
-                          mm_error *error)
+                          const mm_kernel_call *call, const char *from, mm_error *error)
 {
-    MM_TRY(mm_product_run(context, middle, from, (const char *)call->source[1] + state->tap,
+    MM_TRY(mm_product_run(context, &state->middle, from, (const char *)call->source[1] + state->tap,
                           call->source[2], call->destination, call->workspace, error));
     for (int64_t clip = 0; clip < state->clips && state->frames > 1; clip++)
         MM_TRY(run_shifted(context, state, call, from, clip, error));
@@ -178,14 +172,9 @@ static mm_status run(const mm_cpu_context *context, const mm_kernel *kernel,
         mm_precise_run(context, &product, call->workspace);
         return MM_OK;
     }
-    const mm_halves *h = &state->halves;
-    mm_halves_cut(context, h, call->source[0], call->workspace);
-    const char *from = mm_halves_first(h, call->source[0], call->workspace);
-    MM_TRY(run_taps(context, state, call, &state->middle, from, error));
-    if (!h->low)
-        return MM_OK;
-    return run_taps(context, state, call, &state->added, from + (h->low_offset - h->high_offset),
-                    error);
+    const char *from =
+        mm_rounding_apply(context, &state->rounding, call->source[0], call->workspace);
+    return run_taps(context, state, call, from, error);
 }
 
 const mm_cpu_kernel mm_cpu_temporal_conv = {prepare_forward, run, discard};

@@ -47,7 +47,7 @@ bool mm_infer_conv2d(mm_graph *g, mm_node *node)
     node->attr.conv2d.input_width = in[2];
     node->shape = MM_SHAPE(in[0], places(in[1], top, bottom, kernel[2], stride),
                            places(in[2], left, right, kernel[3], stride), kernel[0]);
-    node->dtype = node->source[0]->dtype;
+    node->dtype = mm_product_result(node);
     return check_channels(g, node, in[3], kernel[1]) &&
            mm_check_vector(g, node, node->source_count > 2 ? node->source[2] : NULL, kernel[0],
                            "the bias") &&
@@ -128,7 +128,7 @@ bool mm_infer_temporal_conv(mm_graph *g, mm_node *node)
         return false;
     node->shape = x->shape;
     node->shape.dim[x->shape.rank - 1] = weight->shape.dim[1];
-    node->dtype = node->source[0]->dtype;
+    node->dtype = mm_product_result(node);
     return check_channels(g, node, mm_node_columns(x), weight->shape.dim[2]) &&
            mm_check_vector(g, node, node->source_count > 2 ? node->source[2] : NULL,
                            weight->shape.dim[1], "the bias") &&

@@ -64,6 +64,24 @@ bool mm_gradient_add(mm_graph *g, mm_node *node, mm_node *dy, mm_node **gradient
     return true;
 }
 
+mm_node *mm_difference(mm_graph *g, mm_node *a, mm_node *b, mm_dtype to)
+{
+    return binary(g, MM_OP_difference, a, b, &(mm_attributes){.convert = {to}});
+}
+
+bool mm_infer_difference(mm_graph *g, mm_node *node)
+{
+    return mm_infer_same_pair(g, node) && mm_infer_convert(g, node);
+}
+
+bool mm_gradient_difference(mm_graph *g, mm_node *node, mm_node *dy, mm_node **gradient)
+{
+    gradient[0] = dy;
+    if (mm_wants_gradient(node, 1))
+        gradient[1] = mm_scale(g, dy, -1.0f);
+    return !mm_wants_gradient(node, 1) || gradient[1];
+}
+
 mm_node *mm_scale(mm_graph *g, mm_node *x, float factor)
 {
     return unary(g, MM_OP_scale, x, &(mm_attributes){.scale = {factor}});

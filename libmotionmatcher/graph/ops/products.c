@@ -79,7 +79,7 @@ bool mm_infer_matmul(mm_graph *g, mm_node *node)
         node->shape = node->source[0]->shape;
         node->shape.rank = node->shape.rank ? node->shape.rank : 1;
         node->shape.dim[node->shape.rank - 1] = columns;
-        node->dtype = node->source[0]->dtype;
+        node->dtype = mm_product_result(node);
     } else {
         /* A gradient of weights, or a product of the same kind: kept in f32. */
         node->shape = p.groups > 1 ? MM_SHAPE(p.groups, p.m, p.n) : MM_SHAPE(p.m, p.n);

@@ -20,6 +20,9 @@ typedef double mm_flops_function(const mm_node *node);
 /* Appends a node that is filled in but for its id: the common end of every builder. */
 mm_node *mm_graph_append(mm_graph *g, const mm_node *prototype);
 
+/* The node's twin, where one of its sources has one; else NULL. */
+mm_node *mm_graph_append_twin(mm_graph *g, const mm_node *node);
+
 /* Fails the graph with "<scope>: <op>: <message>" and returns false. */
 bool mm_shape_fail(mm_graph *g, const mm_node *node, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -30,6 +33,9 @@ bool mm_wants_gradient(const mm_node *node, int32_t i);
 bool mm_refuse_gradients(mm_graph *g, const mm_node *node, int32_t first);
 /* `x`, viewed under the shape of `like` where that differs. */
 mm_node *mm_view_like(mm_graph *g, mm_node *x, const mm_node *like);
+
+/* The type of a product's or convolution's result: its input's, or f32 where such an addend is. */
+mm_dtype mm_product_result(const mm_node *node);
 
 /* A vector of as many values as `node` has columns? NULL is fine. */
 bool mm_check_vector(mm_graph *g, const mm_node *node, const mm_node *vector, int64_t length,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "backends/cpu/halves.h"
+#include "backends/cpu/rounding.h"
 #include "backends/cpu/simd/elements.h"
 
 typedef uint32_t wide_lanes __attribute__((vector_size(4 * MM_LANES)));
@@ -61,25 +61,9 @@ MM_SIMD_KERNEL(convert)
     }
 }
 
-/* high = from rounded to bf16, low = from - high likewise. */
-static void cut_piece(uint16_t *restrict high, uint16_t *restrict low, const float *restrict from,
-                      int64_t count)
-{
-    float rest[MM_PIECE];
-    mm_narrow(high, from, count);
-    if (!low)
-        return;
-    mm_widen(rest, high, count);
-#pragma omp simd
-    for (int64_t i = 0; i < count; i++)
-        rest[i] = from[i] - rest[i];
-    mm_narrow(low, rest, count);
-}
-
-void MM_AT_LEVEL(mm_simd_cut)(uint16_t *high, uint16_t *low, const float *from, int64_t count)
+void MM_AT_LEVEL(mm_simd_round)(uint16_t *to, const float *from, int64_t count)
 {
 #pragma omp parallel for schedule(static) if (count > 4 * MM_PIECE)
     for (int64_t first = 0; first < count; first += MM_PIECE)
-        cut_piece(high + first, low ? low + first : NULL, from + first,
-                  mm_smaller(MM_PIECE, count - first));
+        mm_narrow(to + first, from + first, mm_smaller(MM_PIECE, count - first));
 }

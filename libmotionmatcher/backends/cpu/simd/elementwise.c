@@ -23,6 +23,24 @@ MM_SIMD_KERNEL(add)
     }
 }
 
+MM_SIMD_KERNEL(difference)
+{
+    int64_t count = mm_shape_elements(&call->node->shape);
+    mm_elements a = mm_source(call, 0), b = mm_source(call, 1), y = mm_destination(call);
+#pragma omp parallel for schedule(static) if (count > CHUNK)
+    for (int64_t first = 0; first < count; first += MM_PIECE) {
+        float scratch[3][MM_PIECE];
+        int64_t n = mm_smaller(MM_PIECE, count - first);
+        const float *left = mm_read(a, first, n, scratch[0]);
+        const float *right = mm_read(b, first, n, scratch[1]);
+        float *to = mm_place(y, first, scratch[2]);
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            to[i] = left[i] - right[i];
+        mm_write(y, first, n, to);
+    }
+}
+
 MM_SIMD_KERNEL(scale)
 {
     int64_t count = mm_shape_elements(&call->node->shape);
