@@ -73,7 +73,7 @@ static mm_status check_usage(const mm_retrieve_config *c, mm_error *error)
     if (c->positives && c->tracker_model)
         return mm_fail(
             error, MM_ERR_USAGE,
-            "options positives and tracker-model both say what should be found: one of them "
+            "options positives and tracker_model both say what should be found: one of them "
             "is enough");
     return MM_OK;
 }

@@ -60,7 +60,7 @@ static mm_status check_config(const mm_sampler *s, mm_error *error)
         MM_TRY(mm_scheduler_check_steps(&s->model->scheduler, c->num_steps, error));
     if (c->num_steps == 0 && (s->noise_prior > 0 || c->save_inversion))
         return mm_fail(error, MM_ERR_USAGE,
-                       "an inversion takes as many steps as the sampling: num-steps 0 has none");
+                       "an inversion takes as many steps as the sampling: num_steps 0 has none");
     if (!c->prompt)
         return mm_fail(error, MM_ERR_USAGE, "a prompt is needed");
     return MM_OK;

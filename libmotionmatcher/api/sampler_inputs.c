@@ -175,7 +175,7 @@ mm_status mm_sampler_read_reference(mm_sampler *s, mm_error *error)
     if (!path)
         return mm_fail(error, MM_ERR_USAGE,
                        "the noise prior needs a reference: set option reference or "
-                       "reference-latents, or noise-prior to 0");
+                       "reference_latents, or noise_prior to 0");
     mm_status status = mm_latents_read_exact(path, "latents", shape, &s->reference, error);
     mm_free(path);
     return status;
@@ -192,11 +192,11 @@ mm_status mm_sampler_check_outputs(const mm_sampler *s, mm_error *error)
             MM_TRY(mm_output_file_check(files[i], error));
     }
     if (c->steps_only && (c->output || c->save_frames))
-        return mm_fail(error, MM_ERR_USAGE, "steps-only ends before there are frames to write");
+        return mm_fail(error, MM_ERR_USAGE, "steps_only ends before there are frames to write");
     if (single && c->repeat_num > 1)
         return mm_fail(error, MM_ERR_USAGE,
-                       "repeat-num %lld draws several videos, which cannot share one file; set "
-                       "output-dir",
+                       "repeat_num %lld draws several videos, which cannot share one file; set "
+                       "output_dir",
                        (long long)c->repeat_num);
     if (c->output)
         MM_TRY(mm_media_check_path(c->output, error));

@@ -59,7 +59,7 @@ static mm_status check_config(mm_trainer *t, mm_error *error)
         MM_TRY(objective->check(&t->model->parts, config, error));
     MM_TRY(mm_trainer_check_validation(t, error));
     if (config->min_timestep > last)
-        return mm_fail(error, MM_ERR_USAGE, "min-timestep %lld: this model's timesteps end at %lld",
+        return mm_fail(error, MM_ERR_USAGE, "min_timestep %lld: this model's timesteps end at %lld",
                        (long long)config->min_timestep, (long long)last);
     return MM_OK;
 }

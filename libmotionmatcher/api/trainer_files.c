@@ -253,7 +253,7 @@ static mm_status check_output_dir(const mm_options *options, const char *directo
     if (mm_options_source(options, "output_dir") <= MM_SOURCE_FILE || same_file(given, directory))
         return MM_OK;
     return mm_fail(error, MM_ERR_USAGE,
-                   "output-dir %s: a resumed run goes on in its own directory, %s", given,
+                   "output_dir %s: a resumed run goes on in its own directory, %s", given,
                    directory);
 }
 

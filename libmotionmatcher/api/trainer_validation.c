@@ -66,7 +66,7 @@ mm_status mm_trainer_check_validation(mm_trainer *t, mm_error *error)
     if (mm_model_check_size(t->model, s.width, s.height, error) != MM_OK)
         return mm_error_prefix(error, "validation samples");
     if (mm_scheduler_check_steps(&t->model->scheduler, s.steps, error) != MM_OK)
-        return mm_error_prefix(error, "validation-num-steps");
+        return mm_error_prefix(error, "validation_num_steps");
     if (c->noise_prior > 0 &&
         (s.frames != c->num_frames || s.width != c->width || s.height != c->height))
         return mm_fail(error, MM_ERR_USAGE,

@@ -71,7 +71,7 @@ static mm_status choose_heads(mm_image_reward_config *c, const mm_tensor_file *f
         return MM_OK;
     return mm_fail(error, MM_ERR_INPUT,
                    "%s: the image encoder's width of %lld cannot be split into %s; set "
-                   "option vision-heads",
+                   "option vision_heads",
                    mm_tensor_file_path(file), (long long)width,
                    heads ? "that many heads" : "heads of 64 channels");
 }

@@ -14,8 +14,8 @@ static mm_status check_scales(const mm_unet_config *config, mm_feature_scales sc
                               mm_error *error)
 {
     int32_t level;
-    MM_TRY(mm_feature_level(config, "spatial-scale-factor", scales.spatial, &level, error));
-    return mm_feature_level(config, "temporal-scale-factor", scales.temporal, &level, error);
+    MM_TRY(mm_feature_level(config, "spatial_scale_factor", scales.spatial, &level, error));
+    return mm_feature_level(config, "temporal_scale_factor", scales.temporal, &level, error);
 }
 
 static mm_status build(mm_feature_pass *p, mm_diffusion_model *model,

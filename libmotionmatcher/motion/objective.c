@@ -76,12 +76,12 @@ static mm_status check(const mm_diffusion_model *model, const mm_train_config *c
     mm_feature_scales scales = chosen_scales(config);
     if (!scales.spatial && !scales.temporal)
         return mm_fail(error, MM_ERR_USAGE,
-                       "spatial-weight and temporal-weight are both 0: nothing to train on");
+                       "spatial_weight and temporal_weight are both 0: nothing to train on");
     if (scales.spatial)
-        MM_TRY(mm_feature_level(&model->unet_config, "spatial-scale-factor", scales.spatial, &level,
+        MM_TRY(mm_feature_level(&model->unet_config, "spatial_scale_factor", scales.spatial, &level,
                                 error));
     if (scales.temporal)
-        MM_TRY(mm_feature_level(&model->unet_config, "temporal-scale-factor", scales.temporal,
+        MM_TRY(mm_feature_level(&model->unet_config, "temporal_scale_factor", scales.temporal,
                                 &level, error));
     return MM_OK;
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Checks that folders of the library include only what stands below them, that each outside library
-is seen by one place alone, and that no text of the library names an option as a command line does.
+is seen by one place alone, and that no text of the library spells an option as a command line does.
 
 usage: layers.py SOURCE_ROOT"""
 import pathlib
@@ -21,6 +21,7 @@ OUTSIDE = [
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s*[<"]([^>"]+)[>"]', re.MULTILINE)
 STRING = re.compile(r'"(?:[^"\\\n]|\\.)*"')
+OPTION = re.compile(r"^MM_OPTION\w*\(\w+, *(\w+)", re.MULTILINE)
 
 
 def inner_problem(folder, header):
@@ -40,14 +41,22 @@ def outside_problem(place, header):
     return None
 
 
+def flag_pattern(library):
+    """--name of anything, and the names of options with - for _."""
+    names = {name for path in library.rglob("*.def")
+             for name in OPTION.findall(path.read_text(encoding="utf-8"))}
+    dashed = sorted(name.replace("_", "-") for name in names if "_" in name)
+    return re.compile(r"--[a-z]|(?<![\w-])(" + "|".join(dashed) + r")(?![\w-])")
+
+
 def main(root):
     library = root / "libmotionmatcher"
-    problems, includes = [], 0
+    problems, includes, flag = [], 0, flag_pattern(library)
     for path in sorted(library.rglob("*.[ch]")):
         place = path.relative_to(library).as_posix()
         code = path.read_text(encoding="utf-8")
-        problems += [f"{place} names a flag: {text}" for text in STRING.findall(code)
-                     if re.search("--[a-z]", text)]
+        problems += [f"{place} spells a flag: {text}" for text in STRING.findall(code)
+                     if flag.search(text)]
         for header in INCLUDE.findall(code):
             includes += 1
             problem = inner_problem(place.split("/")[0], header) or outside_problem(place, header)

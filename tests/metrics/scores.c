@@ -285,7 +285,7 @@ static void test_wrong_models(void **state)
     expect_refused("image_reward_model", CLIP, MM_ERR_INPUT, "no ImageReward.pt");
     expect_refused("clip_model", MOVING, MM_ERR_INPUT, "no such directory");
     /* 32 channels are no heads of 64. */
-    expect_refused("image_reward_model", REWARD, MM_ERR_INPUT, "vision-heads");
+    expect_refused("image_reward_model", REWARD, MM_ERR_INPUT, "vision_heads");
 }
 
 /* A copy of the model with one file changed: `text` in place of it, or gone where NULL. */

@@ -189,8 +189,8 @@ class Features(unittest.TestCase):
         self.features(*output, "--timestep", 1000, code=2, says="0..999")
         self.features(*output, "--timestep", "x", code=2, says="timestep")
         self.features(*output, "--width", 41, code=2, says="44x24")
-        self.features(*output, "--spatial-scale-factor", 3, code=2, says="spatial-scale-factor")
-        self.features(*output, "--temporal-scale-factor", 8, code=2, says="temporal-scale-factor")
+        self.features(*output, "--spatial-scale-factor", 3, code=2, says="spatial_scale_factor")
+        self.features(*output, "--temporal-scale-factor", 8, code=2, says="temporal_scale_factor")
         self.features(*output, "--temporal-scale-facto", 8, code=2, says="--temporal-scale-factor")
         self.features(*output, "--model", FIXTURES / "tiny-v-model", "--spatial-scale-factor", 2,
                       code=2, says="no attention")
