@@ -6,15 +6,16 @@ PyTorch (float32), one after the other.
     metrics_vs_pytorch.py --build DIR [--part clip|reward|tracker]... [--frames 16] [--grid 50]
                           [--threads 1] [--rounds 1]
 
-Times are what the processor spent on a video, pictures' scaling included: of mm-eval the difference
-between a run over two videos and a run over one, so that loading does not count. The networks on
-PyTorch's side are those that the fixtures are made with (tests/fixtures), and transformers' CLIP.
+Times are what the processor spent on a video, pictures' decoding (ours alone) and scaling included:
+of mm-eval between the events of its --json, so that loading does not count. CLIP and ImageReward
+score the video twice, the second time counts; the tracker follows it once as the reference and once
+as the video, and half of that counts. The networks on PyTorch's side are those that the fixtures are
+made with (tests/fixtures), and transformers' CLIP.
 Prints one line a round: what, seconds of ours, of PyTorch, and their ratio.
 """
 import argparse
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,8 @@ def pixels(frames):
 
 
 class Clip:
+    videos, passes = 2, 1  # what mm-eval is given, and how often the last runs the network
+
     def __init__(self, room, arguments):
         from transformers import CLIPConfig, CLIPModel
         self.model = CLIPModel(CLIPConfig()).eval()
@@ -64,6 +67,8 @@ class Clip:
 
 
 class Reward:
+    videos, passes = 2, 1
+
     def __init__(self, room, arguments):
         import make_evaluation as made
         folder = room / "reward"
@@ -79,6 +84,8 @@ class Reward:
 
 
 class Tracker:
+    videos, passes = 1, 2
+
     def __init__(self, room, arguments):
         torch.Tensor.double = torch.Tensor.float  # the fixtures are made in double precision
         import make_tracker as made
@@ -86,9 +93,8 @@ class Tracker:
         self.network = made.Network(settings)
         path = room / "tracker.safetensors"
         save_file({name: value.contiguous() for name, value in self.network.w.items()}, path)
-        self.reference = ["--reference", room / "video.mkv"]
-        self.command = ["motion-discrepancy", "--tracker-model", path, *self.reference,
-                        "--grid", arguments.grid]
+        self.command = ["motion-discrepancy", "--tracker-model", path, "--reference",
+                        room / "video.mkv", "--grid", arguments.grid]
 
     def run(self, frames):
         for _ in self.network.track(torch.from_numpy(frames)):
@@ -107,14 +113,25 @@ def make_video(path, frames):
     return numpy.frombuffer(raw, numpy.uint8).reshape(frames, SIDE, SIDE, 3).copy()
 
 
-def spent(arguments, command):
+def processor_time(process):
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def spent(arguments, part, video):
+    """Seconds of the last video, a run of the network."""
+    command = [*part.command, *[video] * part.videos, "--threads", arguments.threads, "--json",
+               "--quiet"]
     environment = dict(os.environ, OMP_NUM_THREADS=str(arguments.threads))
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([Path(arguments.build) / "tools/mm-eval", *map(str, command), "--threads",
-                    str(arguments.threads), "--quiet"], check=True, env=environment,
-                   stdout=subprocess.DEVNULL)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    marks = []
+    with subprocess.Popen([Path(arguments.build) / "tools/mm-eval", *map(str, command)],
+                          env=environment, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if json.loads(line)["event"] in ("loaded", "step"):
+                marks.append(processor_time(process))
+    if process.returncode:
+        sys.exit("mm-eval failed")
+    return (marks[-1] - marks[-2]) / part.passes
 
 
 def main():
@@ -133,9 +150,9 @@ def main():
             room = Path(folder)
             frames = make_video(room / "video.mkv", arguments.frames)
             part = PARTS[name](room, arguments)
+            part.run(frames[:2])  # once warm, as ours is
             for _ in range(arguments.rounds):
-                one, two = [*part.command, room / "video.mkv"], [room / "video.mkv"]
-                ours = spent(arguments, one + two) - spent(arguments, one)
+                ours = spent(arguments, part, room / "video.mkv")
                 start = time.process_time()
                 part.run(frames)
                 theirs = time.process_time() - start

@@ -234,9 +234,10 @@ static mm_status begin(mm_metric *metric, const mm_metric_video *video, mm_error
 static mm_status wrong_length(const discrepancy *d, const char *more, mm_error *error)
 {
     return mm_fail(error, MM_ERR_INPUT,
-                   "%s: %s%lld frames, while the reference has %lld: motion discrepancy compares "
+                   "%s: %s%lld frame%s, while the reference has %lld: motion discrepancy compares "
                    "videos of one length",
-                   d->path, more, (long long)d->video.count, (long long)d->reference.frames);
+                   d->path, more, (long long)d->video.count, d->video.count == 1 ? "" : "s",
+                   (long long)d->reference.frames);
 }
 
 static mm_status add_frame(mm_metric *metric, const mm_picture *frame, mm_error *error)

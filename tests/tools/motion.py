@@ -153,7 +153,7 @@ class MotionDiscrepancy(unittest.TestCase):
         self.assertEqual([e["path"] for e in events(done, "skipped")], list(map(str, bad)))
         for text in ("3 frames, while the reference has 4", "broken.avi", "nowhere.avi"):
             self.assertIn(text, done.stderr)
-        self.refuse(3, "frames", PATH / "one.avi")
+        self.refuse(3, "1 frame, while the reference has 4", PATH / "one.avi")
 
     def test_bad_settings(self):
         video = VIDEOS / "copy.avi"
