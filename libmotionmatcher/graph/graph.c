@@ -134,9 +134,8 @@ mm_node *mm_graph_append(mm_graph *g, const mm_node *prototype)
     mm_node *node = append(g, prototype);
     if (!node || !g->twins)
         return node;
-    g->twins = false;
-    node->twin = mm_graph_append_twin(g, node);
-    g->twins = true;
+    mm_graph_append_twin(g);
+    g->untwinned = node;
     return g->error.status == MM_OK ? node : NULL;
 }
 
@@ -167,6 +166,7 @@ void mm_graph_set_scope(mm_graph *graph, const char *scope)
 
 void mm_graph_set_precise(mm_graph *graph, bool precise)
 {
+    mm_graph_append_twin(graph);
     graph->precise = precise;
 }
 
@@ -177,10 +177,12 @@ mm_dtype mm_graph_activations(const mm_graph *graph)
 
 void mm_graph_begin_segment(mm_graph *graph)
 {
+    mm_graph_append_twin(graph);
     graph->segment = ++graph->segment_count;
 }
 
 void mm_graph_end_segment(mm_graph *graph)
 {
+    mm_graph_append_twin(graph);
     graph->segment = 0;
 }

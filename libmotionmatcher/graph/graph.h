@@ -142,6 +142,7 @@ typedef struct mm_graph {
     bool differentiating; /* the nodes that follow are of the backward pass */
     bool precise;         /* of the nodes that follow */
     bool twins;           /* made for the nodes that follow */
+    mm_node *untwinned;   /* the last of them, whose twin is still to come */
     mm_dtype compute;     /* element type of activations where they need not be precise */
     mm_error error;       /* the first error of building */
 } mm_graph;
@@ -189,7 +190,8 @@ void mm_graph_set_precise(mm_graph *graph, bool precise);
  * its twin, which depends on `other` in its place (node->twin; NULL: the value is the same for
  * both). A product or convolution that rounds its activations makes the twin's result from its own
  * and from the product of the difference. So both are rounded alike, and what differs between the
- * results is as exact as what differs between the values.
+ * results is as exact as what differs between the values. A twin comes one node late, when its own
+ * has been read: it may then lie in the same memory.
  */
 void mm_graph_begin_twins(mm_graph *graph, mm_node *x, mm_node *other);
 void mm_graph_end_twins(mm_graph *graph);

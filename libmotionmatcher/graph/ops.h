@@ -17,6 +17,8 @@ mm_node *mm_parameter_node(mm_graph *g, mm_weight *weight);
 
 /* The same memory under another shape. */
 mm_node *mm_view(mm_graph *g, mm_node *x, const mm_shape *shape);
+/* The same value, through which no gradient goes. */
+mm_node *mm_detach(mm_graph *g, mm_node *x);
 
 /* Activations are f32 or bf16; a product or convolution has its input's type, or f32 where it has a
    f32 addend. A f32 input is rounded to bf16 for a bf16 weight. */

@@ -25,10 +25,10 @@ static bool is_rounded(const mm_node *node)
 }
 
 /* W x' + b + r' = (W x + b + r) + (r' - r) + W (x' - x). */
-static mm_node *append_by_difference(mm_graph *g, const mm_node *node)
+static mm_node *append_by_difference(mm_graph *g, mm_node *node)
 {
     mm_node *x = node->source[0], *addend = node->source_count > 3 ? node->source[3] : NULL;
-    mm_node *base = (mm_node *)(uintptr_t)node;
+    mm_node *base = node;
     if (has_twin(addend))
         base = mm_add(g, base, mm_difference(g, addend->twin, addend, addend->dtype));
     if (!has_twin(x))
@@ -46,14 +46,26 @@ static mm_node *append_alike(mm_graph *g, const mm_node *node)
     return mm_graph_append(g, &twin);
 }
 
-mm_node *mm_graph_append_twin(mm_graph *g, const mm_node *node)
+static bool depends_on_twin(const mm_node *node)
 {
-    bool wanted = false;
     for (int32_t i = 0; i < node->source_count; i++)
-        wanted |= has_twin(node->source[i]);
-    if (!wanted)
-        return NULL;
-    return is_rounded(node) ? append_by_difference(g, node) : append_alike(g, node);
+        if (has_twin(node->source[i]))
+            return true;
+    return false;
+}
+
+void mm_graph_append_twin(mm_graph *g)
+{
+    mm_node *node = g->untwinned;
+    g->untwinned = NULL;
+    if (!node || !depends_on_twin(node))
+        return;
+    const char *scope = g->scope;
+    g->scope = node->name;
+    g->twins = false;
+    node->twin = is_rounded(node) ? append_by_difference(g, node) : append_alike(g, node);
+    g->twins = true;
+    g->scope = scope;
 }
 
 void mm_graph_begin_twins(mm_graph *g, mm_node *x, mm_node *other)
@@ -68,5 +80,6 @@ void mm_graph_begin_twins(mm_graph *g, mm_node *x, mm_node *other)
 
 void mm_graph_end_twins(mm_graph *g)
 {
+    mm_graph_append_twin(g);
     g->twins = false;
 }

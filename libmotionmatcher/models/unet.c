@@ -16,17 +16,19 @@ typedef struct unet {
     int32_t skips;
 } unet;
 
+/* A resnet and the temporal convolution that follows are one segment, and so are a spatial and a
+   temporal transformer: what passes between them need not be kept. */
 static mm_node *resnet(unet *u, int32_t index, mm_node *x, int64_t out)
 {
     const char *outer = mm_enter_segment(u->b, "resnets.%d", index);
     x = mm_layer_resnet(u->b, &u->resnet, x, out);
-    mm_leave_segment(u->b, outer);
+    mm_leave(u->b, outer);
     return x;
 }
 
 static mm_node *temporal_conv(unet *u, int32_t index, mm_node *x)
 {
-    const char *outer = mm_enter_segment(u->b, "temp_convs.%d", index);
+    const char *outer = mm_enter(u->b, "temp_convs.%d", index);
     x = mm_layer_temporal_conv(u->b, x, u->config->norm_groups);
     mm_leave_segment(u->b, outer);
     return x;
@@ -50,7 +52,7 @@ static mm_node *spatial_transformer(unet *u, int32_t index, mm_node *x, bool map
     t.stop_after_map = stop;
     const char *outer = mm_enter_segment(u->b, "attentions.%d", index);
     x = mm_layer_spatial_transformer(u->b, &t, x);
-    mm_leave_segment(u->b, outer);
+    mm_leave(u->b, outer);
     return x;
 }
 
@@ -62,7 +64,7 @@ static mm_node *temporal_transformer(unet *u, int32_t index, mm_node *x, bool ma
     t.cursor = &u->temporal;
     t.maps = map ? &u->tsa : NULL;
     t.stop_after_map = stop;
-    const char *outer = mm_enter_segment(u->b, "temp_attentions.%d", index);
+    const char *outer = mm_enter(u->b, "temp_attentions.%d", index);
     x = mm_layer_temporal_transformer(u->b, &t, x);
     mm_leave_segment(u->b, outer);
     return x;
@@ -151,7 +153,7 @@ static mm_node *joined_resnet(unet *u, int32_t index, mm_node *x, int64_t out)
         skip = mm_layer_for_contexts(u->b, skip, u->context);
     x = mm_concat(u->b->graph, x, skip);
     x = mm_layer_resnet(u->b, &u->resnet, x, out);
-    mm_leave_segment(u->b, outer);
+    mm_leave(u->b, outer);
     return x;
 }
 

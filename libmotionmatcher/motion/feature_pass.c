@@ -35,8 +35,8 @@ static mm_status build(mm_feature_pass *p, mm_diffusion_model *model,
     p->noisy = mm_input(p->graph, "latents", MM_F32, &latents);
     p->timestep = mm_input(p->graph, "timestep", MM_F32, &MM_SHAPE(1));
     p->context = mm_input(p->graph, "encoder hidden states", MM_F32, &context);
-    p->features =
-        mm_motion_features_build(&frozen, config, s->scales, p->noisy, p->timestep, p->context);
+    mm_unet_inputs inputs = {p->noisy, p->timestep, p->context};
+    p->features = mm_motion_features_build(&frozen, config, s->scales, &inputs, true);
     return mm_graph_status(p->graph, error);
 }
 

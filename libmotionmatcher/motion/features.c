@@ -31,18 +31,16 @@ static int32_t level_of(const mm_unet_config *config, int64_t scale)
 }
 
 mm_motion_features mm_motion_features_build(mm_builder *frozen, const mm_unet_config *config,
-                                            mm_feature_scales scales, mm_node *v, mm_node *timestep,
-                                            mm_node *context)
+                                            mm_feature_scales scales, const mm_unet_inputs *inputs,
+                                            bool precise)
 {
     mm_unet_maps maps = {
         .spatial_level = level_of(config, scales.spatial),
         .temporal_level = level_of(config, scales.temporal),
         .stop = true,
     };
-    mm_unet_inputs inputs = {v, timestep, context};
-    /* Features are compared with others that differ little. */
-    mm_graph_set_precise(frozen->graph, true);
-    mm_unet_build(frozen, config, &inputs, &maps);
+    mm_graph_set_precise(frozen->graph, precise);
+    mm_unet_build(frozen, config, inputs, &maps);
     mm_graph_set_precise(frozen->graph, false);
     return (mm_motion_features){maps.ca, maps.tsa, maps.tsa_height, maps.tsa_width};
 }

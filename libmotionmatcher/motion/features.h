@@ -26,9 +26,10 @@ mm_status mm_feature_level(const mm_unet_config *config, const char *option, int
                            int32_t *level, mm_error *error);
 
 /* Appends the feature pass on v at a timestep; nothing after the last map is built. The builder has
-   no adapter: features are the frozen network's. */
+   no adapter: features are the frozen network's. Features that are compared with others that differ
+   little must be precise. */
 mm_motion_features mm_motion_features_build(mm_builder *frozen, const mm_unet_config *config,
-                                            mm_feature_scales scales, mm_node *v, mm_node *timestep,
-                                            mm_node *context);
+                                            mm_feature_scales scales, const mm_unet_inputs *inputs,
+                                            bool precise);
 
 #endif

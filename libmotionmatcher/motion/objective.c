@@ -86,6 +86,52 @@ static mm_status check(const mm_diffusion_model *model, const mm_train_config *c
     return MM_OK;
 }
 
+/* M(v) and M(v_theta) of the frozen network, side by side: they differ little. */
+static void build_features(mm_builder *frozen, const mm_unet_config *unet, mm_feature_scales scales,
+                           mm_node *v, mm_node *v_theta, mm_step_nodes *nodes)
+{
+    mm_unet_inputs inputs = {v, nodes->feature_timestep, nodes->context};
+    mm_graph_begin_twins(frozen->graph, v, v_theta);
+    mm_motion_features target = mm_motion_features_build(frozen, unet, scales, &inputs, true);
+    mm_graph_end_twins(frozen->graph);
+    nodes->target_ca = target.ca, nodes->target_tsa = target.tsa;
+    nodes->predicted_ca = target.ca ? target.ca->twin : NULL;
+    nodes->predicted_tsa = target.tsa ? target.tsa->twin : NULL;
+}
+
+/* The value of one node with the gradient of another that is nearly the same. */
+static mm_node *with_gradient_of(mm_graph *g, mm_node *value, mm_node *path)
+{
+    if (!value || !path)
+        return NULL;
+    return mm_add(g, value, mm_difference(g, path, mm_detach(g, path), MM_F32));
+}
+
+/* The loss needs exact values of both features, its gradient only about those of v_theta: they are
+   computed once more as any other activations, so that nothing of the exact passes is kept. */
+static void build_gradient_path(mm_builder *frozen, const mm_unet_config *unet,
+                                mm_feature_scales scales, mm_node *v_theta, mm_step_nodes *nodes)
+{
+    mm_graph *g = frozen->graph;
+    mm_unet_inputs inputs = {v_theta, nodes->feature_timestep, nodes->context};
+    mm_motion_features path = mm_motion_features_build(frozen, unet, scales, &inputs, false);
+    mm_graph_end_segment(g);
+    nodes->predicted_ca = with_gradient_of(g, nodes->predicted_ca, path.ca);
+    nodes->predicted_tsa = with_gradient_of(g, nodes->predicted_tsa, path.tsa);
+}
+
+static void build_loss(mm_graph *g, const mm_train_config *config, mm_step_nodes *nodes)
+{
+    mm_graph_set_scope(g, "loss");
+    nodes->loss_spatial = term(g, nodes->predicted_ca, nodes->target_ca, config->spatial_weight);
+    nodes->loss_temporal =
+        term(g, nodes->predicted_tsa, nodes->target_tsa, config->temporal_weight);
+    nodes->loss = nodes->loss_spatial && nodes->loss_temporal
+                      ? mm_add(g, nodes->loss_spatial, nodes->loss_temporal)
+                  : nodes->loss_spatial ? nodes->loss_spatial
+                                        : nodes->loss_temporal;
+}
+
 static mm_status build(const mm_diffusion_model *model, const mm_scheduler *scheduler,
                        const mm_train_config *config, mm_builder *builder, mm_step_nodes *nodes,
                        mm_error *error)
@@ -105,21 +151,12 @@ static mm_status build(const mm_diffusion_model *model, const mm_scheduler *sche
     mm_graph_end_segment(g);
     mm_node *v = ddim_step(g, scheduler, nodes, nodes->target);
     mm_node *v_theta = ddim_step(g, scheduler, nodes, nodes->prediction);
-    mm_graph_begin_twins(g, v, v_theta);
-    mm_motion_features target =
-        mm_motion_features_build(&frozen, unet, scales, v, nodes->feature_timestep, nodes->context);
-    mm_graph_end_twins(g);
+    bool once_more = mm_graph_activations(g) != MM_F32;
+    build_features(&frozen, unet, scales, v, once_more ? mm_detach(g, v_theta) : v_theta, nodes);
+    if (once_more)
+        build_gradient_path(&frozen, unet, scales, v_theta, nodes);
     mm_graph_end_segment(g);
-    mm_graph_set_scope(g, "loss");
-    nodes->target_ca = target.ca, nodes->target_tsa = target.tsa;
-    nodes->predicted_ca = target.ca ? target.ca->twin : NULL;
-    nodes->predicted_tsa = target.tsa ? target.tsa->twin : NULL;
-    nodes->loss_spatial = term(g, nodes->predicted_ca, target.ca, config->spatial_weight);
-    nodes->loss_temporal = term(g, nodes->predicted_tsa, target.tsa, config->temporal_weight);
-    nodes->loss = nodes->loss_spatial && nodes->loss_temporal
-                      ? mm_add(g, nodes->loss_spatial, nodes->loss_temporal)
-                  : nodes->loss_spatial ? nodes->loss_spatial
-                                        : nodes->loss_temporal;
+    build_loss(g, config, nodes);
     return mm_graph_status(g, error);
 }
 

@@ -140,43 +140,39 @@ double mm_flops_cross_attention_map_grad(const mm_node *node)
     return 2.0 * cross_scores(node);
 }
 
-/* Of gradients no small difference is taken: the products are of the graph's type even where the
-   activations are f32. */
+static bool self_gradient(mm_graph *g, mm_node *node, mm_op op, mm_node *dy, mm_node **gradient)
+{
+    gradient[0] = mm_graph_add(g, op, 2, (mm_node *[]){node->source[0], dy}, &node->attr);
+    return gradient[0] != NULL;
+}
+
 bool mm_gradient_attention(mm_graph *g, mm_node *node, mm_node *dy, mm_node **gradient)
 {
-    mm_node *qkv = node->source[0];
-    mm_node *source[] = {mm_cast(g, qkv, g->compute), mm_cast(g, dy, g->compute)};
-    mm_node *dx = mm_graph_add(g, MM_OP_attention_grad, 2, source, &node->attr);
-    gradient[0] = mm_cast(g, dx, qkv->dtype);
-    return gradient[0] != NULL;
+    return self_gradient(g, node, MM_OP_attention_grad, dy, gradient);
 }
 
 bool mm_gradient_attention_map(mm_graph *g, mm_node *node, mm_node *dy, mm_node **gradient)
 {
-    gradient[0] = mm_graph_add(g, MM_OP_attention_map_grad, 2, (mm_node *[]){node->source[0], dy},
-                               &node->attr);
+    return self_gradient(g, node, MM_OP_attention_map_grad, dy, gradient);
+}
+
+static bool cross_gradient(mm_graph *g, mm_node *node, mm_op op, mm_node *dy, mm_node **gradient)
+{
+    if (!mm_refuse_gradients(g, node, 1))
+        return false;
+    gradient[0] =
+        mm_graph_add(g, op, 3, (mm_node *[]){node->source[0], node->source[1], dy}, &node->attr);
     return gradient[0] != NULL;
 }
 
 bool mm_gradient_cross_attention(mm_graph *g, mm_node *node, mm_node *dy, mm_node **gradient)
 {
-    mm_node *q = node->source[0], *kv = node->source[1];
-    mm_node *source[] = {mm_cast(g, q, g->compute), mm_cast(g, kv, g->compute),
-                         mm_cast(g, dy, g->compute)};
-    if (!mm_refuse_gradients(g, node, 1))
-        return false;
-    mm_node *dx = mm_graph_add(g, MM_OP_cross_attention_grad, 3, source, &node->attr);
-    gradient[0] = mm_cast(g, dx, q->dtype);
-    return gradient[0] != NULL;
+    return cross_gradient(g, node, MM_OP_cross_attention_grad, dy, gradient);
 }
 
 bool mm_gradient_cross_attention_map(mm_graph *g, mm_node *node, mm_node *dy, mm_node **gradient)
 {
-    mm_node *source[] = {node->source[0], node->source[1], dy};
-    if (!mm_refuse_gradients(g, node, 1))
-        return false;
-    gradient[0] = mm_graph_add(g, MM_OP_cross_attention_map_grad, 3, source, &node->attr);
-    return gradient[0] != NULL;
+    return cross_gradient(g, node, MM_OP_cross_attention_map_grad, dy, gradient);
 }
 
 mm_node *mm_attention(mm_graph *g, mm_node *qkv, mm_sequences sequences, int64_t heads,

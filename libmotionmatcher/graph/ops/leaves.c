@@ -43,6 +43,14 @@ mm_node *mm_view(mm_graph *g, mm_node *x, const mm_shape *shape)
         g, &(mm_node){.op = MM_OP_view, .source_count = 1, .source = {x}, .shape = *shape});
 }
 
+mm_node *mm_detach(mm_graph *g, mm_node *x)
+{
+    mm_node *y = x ? mm_view(g, x, &x->shape) : NULL;
+    if (y)
+        y->needs_gradient = false;
+    return y;
+}
+
 bool mm_infer_view(mm_graph *g, mm_node *node)
 {
     const mm_node *x = node->source[0];

@@ -20,8 +20,8 @@ typedef double mm_flops_function(const mm_node *node);
 /* Appends a node that is filled in but for its id: the common end of every builder. */
 mm_node *mm_graph_append(mm_graph *g, const mm_node *prototype);
 
-/* The node's twin, where one of its sources has one; else NULL. */
-mm_node *mm_graph_append_twin(mm_graph *g, const mm_node *node);
+/* The twin of the node that waits for it, if there is one. */
+void mm_graph_append_twin(mm_graph *g);
 
 /* Fails the graph with "<scope>: <op>: <message>" and returns false. */
 bool mm_shape_fail(mm_graph *g, const mm_node *node, const char *format, ...)
