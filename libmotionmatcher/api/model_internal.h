@@ -13,7 +13,7 @@ struct mm_model {
     mm_context *context;
     mm_diffusion_model parts;
     mm_scheduler scheduler;
-    size_t baseline_bytes; /* resident before anything of this model was loaded */
+    size_t baseline_bytes; /* resident without anything of this model */
 };
 
 /* Adds a reference for a child handle, which drops it with mm_model_free(). Returns model. */

@@ -182,6 +182,22 @@ static void test_gradients_of_a_shared_node_are_summed(void **state)
     assert_int_equal(gradient->source[1]->op, MM_OP_scale);
 }
 
+static void test_no_gradient_goes_through_what_is_detached(void **state)
+{
+    fixture *f = *state;
+    mm_graph *g = f->graph;
+    mm_node *p = parameter(f, "p", MM_SHAPE(4, 4)), *q = parameter(f, "q", MM_SHAPE(4, 4));
+    mm_node *detached = mm_detach(g, mm_activation(g, p, MM_ACTIVATION_SILU));
+    assert_true(mm_shape_equal(&detached->shape, &p->shape));
+    mm_node *y = mm_add(g, q, mm_difference(g, mm_scale(g, q, 2.0f), detached, MM_F32));
+    mm_node *loss = mm_mean_squared_error(g, y, input(f, "target", MM_SHAPE(4, 4)));
+    mm_node *wanted[] = {p, q}, *gradient[2];
+    assert_int_equal(mm_graph_differentiate(g, loss, wanted, 2, gradient, NULL), MM_OK);
+    assert_null(gradient[0]);
+    assert_non_null(gradient[1]);
+    assert_int_equal(count_ops(g, MM_OP_activation_grad), 0);
+}
+
 static void test_missing_gradients_are_named(void **state)
 {
     fixture *f = *state;
@@ -272,6 +288,7 @@ int main(void)
         TEST(refuses_missing_and_foreign_sources),
         TEST(frozen_weights_get_no_gradient),
         TEST(gradients_of_a_shared_node_are_summed),
+        TEST(no_gradient_goes_through_what_is_detached),
         TEST(missing_gradients_are_named),
         TEST(only_scalars_are_differentiated),
         TEST(weights_are_found_again),

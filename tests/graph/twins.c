@@ -158,6 +158,27 @@ static void test_what_twins_are(void **state)
     close_network(&n);
 }
 
+/* A twin waits until its own has been read once, but never leaves its segment. */
+static void test_when_twins_come(void **state)
+{
+    (void)state;
+    mm_graph *g;
+    must(mm_graph_create(&g, MM_F32, &error));
+    mm_node *x = mm_input(g, "x", MM_F32, &MM_SHAPE(4));
+    mm_graph_begin_twins(g, x, mm_input(g, "y", MM_F32, &MM_SHAPE(4)));
+    mm_graph_begin_segment(g);
+    mm_node *a = mm_scale(g, x, 2.0f), *b = mm_scale(g, a, 3.0f);
+    assert_int_equal(a->twin->id, b->id + 1);
+    mm_graph_begin_segment(g);
+    assert_int_equal(b->twin->segment, b->segment);
+    mm_node *c = mm_scale(g, b, 4.0f);
+    assert_null(c->twin);
+    mm_graph_end_twins(g);
+    assert_int_equal(c->twin->segment, b->segment + 1);
+    must(mm_graph_status(g, &error));
+    mm_graph_free(&g);
+}
+
 static void test_other_shapes_are_refused(void **state)
 {
     (void)state;
@@ -247,6 +268,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_twins_are),
+        cmocka_unit_test(test_when_twins_come),
         cmocka_unit_test(test_other_shapes_are_refused),
         cmocka_unit_test(test_small_differences_are_kept),
     };
