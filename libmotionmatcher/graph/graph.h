@@ -165,6 +165,17 @@ static inline size_t mm_node_bytes(const mm_node *node)
     return (size_t)mm_node_elements(node) * mm_dtype_bytes(node->dtype);
 }
 
+/* What a product or convolution is added to; NULL: nothing. */
+static inline mm_node *mm_node_addend(const mm_node *node)
+{
+    return node->source_count > 3 ? node->source[3] : NULL;
+}
+/* Whether a product or convolution rounds its f32 activations to its weight's type. */
+static inline bool mm_node_rounds(const mm_node *node)
+{
+    return node->source[0]->dtype == MM_F32 && node->source[1]->dtype == MM_BF16;
+}
+
 mm_status mm_graph_create(mm_graph **out, mm_dtype compute, mm_error *error);
 void mm_graph_free(mm_graph **graph);
 /* The first error since creation, or MM_OK. */

@@ -69,7 +69,7 @@ mm_node *mm_view_like(mm_graph *g, mm_node *x, const mm_node *like)
 
 mm_dtype mm_product_result(const mm_node *node)
 {
-    const mm_node *addend = node->source_count > 3 ? node->source[3] : NULL;
+    const mm_node *addend = mm_node_addend(node);
     return addend && addend->dtype == MM_F32 ? MM_F32 : node->source[0]->dtype;
 }
 

@@ -17,17 +17,15 @@ static bool is_linear(const mm_node *node)
     return node->op == MM_OP_matmul || node->op == MM_OP_conv2d || node->op == MM_OP_temporal_conv;
 }
 
-/* Whether the product rounds its f32 activations. */
 static bool is_rounded(const mm_node *node)
 {
-    return is_linear(node) && node->source[0]->dtype == MM_F32 &&
-           node->source[1]->dtype == MM_BF16 && node->source[1]->op == MM_OP_weight;
+    return is_linear(node) && mm_node_rounds(node) && node->source[1]->op == MM_OP_weight;
 }
 
 /* W x' + b + r' = (W x + b + r) + (r' - r) + W (x' - x). */
 static mm_node *append_by_difference(mm_graph *g, mm_node *node)
 {
-    mm_node *x = node->source[0], *addend = node->source_count > 3 ? node->source[3] : NULL;
+    mm_node *x = node->source[0], *addend = mm_node_addend(node);
     mm_node *base = node;
     if (has_twin(addend))
         base = mm_add(g, base, mm_difference(g, addend->twin, addend, addend->dtype));

@@ -3,8 +3,8 @@
 
 mm_rounding mm_rounding_plan(const mm_node *node, size_t *workspace)
 {
-    mm_rounding rounding = {.count = mm_node_elements(node->source[0])};
-    rounding.needed = node->source[0]->dtype == MM_F32 && mm_product_type(node) == MM_BF16;
+    mm_rounding rounding = {.needed = mm_node_rounds(node),
+                            .count = mm_node_elements(node->source[0])};
     if (!rounding.needed)
         return rounding;
     rounding.offset = (*workspace + 63) / 64 * 64;

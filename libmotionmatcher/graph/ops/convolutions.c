@@ -19,7 +19,7 @@ static bool check_channels(mm_graph *g, const mm_node *node, int64_t have, int64
 
 static bool check_addend(mm_graph *g, const mm_node *node)
 {
-    const mm_node *addend = node->source_count > 3 ? node->source[3] : NULL;
+    const mm_node *addend = mm_node_addend(node);
     if (!addend || (mm_shape_equal(&addend->shape, &node->shape) && addend->dtype == node->dtype))
         return true;
     return mm_shape_fail(g, node, "the addend's shape or type is not the result's");

@@ -56,7 +56,7 @@ static bool measure(const mm_node *node, product *out)
 
 static bool check_addend(mm_graph *g, const mm_node *node)
 {
-    const mm_node *addend = node->source_count > 3 ? node->source[3] : NULL;
+    const mm_node *addend = mm_node_addend(node);
     char have[128], want[128];
     if (!addend || (mm_shape_equal(&addend->shape, &node->shape) && addend->dtype == node->dtype))
         return true;

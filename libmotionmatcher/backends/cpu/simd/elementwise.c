@@ -5,25 +5,8 @@
 
 #define CHUNK 8192 /* elements of a task */
 
-MM_SIMD_KERNEL(add)
-{
-    int64_t count = mm_shape_elements(&call->node->shape);
-    mm_elements a = mm_source(call, 0), b = mm_source(call, 1), y = mm_destination(call);
-#pragma omp parallel for schedule(static) if (count > CHUNK)
-    for (int64_t first = 0; first < count; first += MM_PIECE) {
-        float scratch[3][MM_PIECE];
-        int64_t n = mm_smaller(MM_PIECE, count - first);
-        const float *left = mm_read(a, first, n, scratch[0]);
-        const float *right = mm_read(b, first, n, scratch[1]);
-        float *sum = mm_place(y, first, scratch[2]);
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            sum[i] = left[i] + right[i];
-        mm_write(y, first, n, sum);
-    }
-}
-
-MM_SIMD_KERNEL(difference)
+/* a + sign b; the sign is a constant wherever this is inlined. */
+MM_INLINE void add_pair(const mm_kernel_call *call, float sign)
 {
     int64_t count = mm_shape_elements(&call->node->shape);
     mm_elements a = mm_source(call, 0), b = mm_source(call, 1), y = mm_destination(call);
@@ -36,9 +19,19 @@ MM_SIMD_KERNEL(difference)
         float *to = mm_place(y, first, scratch[2]);
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
-            to[i] = left[i] - right[i];
+            to[i] = left[i] + sign * right[i];
         mm_write(y, first, n, to);
     }
+}
+
+MM_SIMD_KERNEL(add)
+{
+    add_pair(call, 1.0f);
+}
+
+MM_SIMD_KERNEL(difference)
+{
+    add_pair(call, -1.0f);
 }
 
 MM_SIMD_KERNEL(scale)
